@@ -1,0 +1,201 @@
+"""The shell: `python -m trainer fit | resume | preview | predict | evaluate`."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import signal
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any, TextIO
+
+from trainer.config import TrainConfig, kind_of
+from trainer.errors import ConfigError, RunError, TrainerError, TrainingError
+from trainer.events import Event, encode, in_words
+from trainer.presets import recommended
+from trainer.runs.folder import RunFolder, new_run_id, run_ids
+
+DONE, BROKEN, USER_ERROR = 0, 1, 2
+DEFAULT_HOME = Path(__file__).resolve().parent.parent / "runs"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs one command; returns the exit code."""
+    options = _parser().parse_args(arguments)
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    os.environ.setdefault("DISABLE_SAFETENSORS_CONVERSION", "1")  # no conversion service is asked behind our back
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    try:
+        # Libraries print what they like; standard output belongs to the answer alone.
+        with contextlib.redirect_stdout(sys.stderr):
+            options.command(options, sys.__stdout__)
+        return DONE
+    except TrainerError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return BROKEN if isinstance(error, TrainingError) else USER_ERROR
+
+
+def home() -> Path:
+    """Where runs live."""
+    return Path(os.environ.get("MASK_STUDIO_HOME") or DEFAULT_HOME)
+
+
+def fit_command(options: argparse.Namespace, out: TextIO) -> None:
+    """Trains in this process; the run folder is the same that the page would make."""
+    config = _config(options).check()
+    if options.output:
+        folder = RunFolder(Path(options.output))
+        if folder.events.exists():
+            raise RunError(f"{options.output!r} already holds a run.", "Resume it, or choose another folder.")
+    else:
+        folder = RunFolder(home() / new_run_id(run_ids(home())))
+    if _is_main_process():
+        folder.write_config(config)
+    _train(folder, config, _teller(options.json, out))
+
+
+def resume_command(options: argparse.Namespace, out: TextIO) -> None:
+    """Goes on from the newest sound checkpoint of a run folder."""
+    folder = RunFolder(Path(options.folder))
+    config = folder.read_config()
+    if not folder.has_checkpoints():
+        raise RunError(f"{options.folder!r} has no checkpoint to go on from.", "Start a new run with fit.")
+    folder.stop.unlink(missing_ok=True)
+    _train(folder, config, _teller(options.json, out), resume=True)
+
+
+def run_command(options: argparse.Namespace, out: TextIO) -> None:
+    """What the page starts: the run of a folder, from its newest checkpoint when it has one."""
+    folder = RunFolder(Path(options.folder))
+    _train(folder, folder.read_config(), lambda event: None, resume=folder.has_checkpoints())
+
+
+def preview_command(options: argparse.Namespace, out: TextIO) -> None:
+    """Reads the text and plans the run, without training."""
+    from trainer.engine.preparation import prepare
+
+    config = _config(options).check()
+    with tempfile.TemporaryDirectory() as scratch:
+        plan = prepare(config, lambda event: None, Path(scratch)).plan
+    print(json.dumps(asdict(plan), indent=2) if options.json else in_words(plan), file=out)
+
+
+def predict_command(options: argparse.Namespace, out: TextIO) -> None:
+    """Fills the masks of a text."""
+    from trainer.inference.fill_mask import MaskFiller
+
+    targets = [word for word in (options.targets or "").split(",") if word.strip()]
+    filled = MaskFiller().fill(options.text, options.model, options.top_k, targets)
+    if options.json:
+        answer = [[asdict(candidate) for candidate in mask.candidates] for mask in filled]
+        print(json.dumps(answer, ensure_ascii=False, indent=2), file=out)
+        return
+    for candidate in (candidate for mask in filled for candidate in mask.candidates):
+        print(f"{candidate.score:7.2%}  {candidate.token_str!r:20}  {candidate.sequence}", file=out)
+
+
+def evaluate_command(options: argparse.Namespace, out: TextIO) -> None:
+    """Scores a model on all documents of a data set, or on the part a run with that test_size would hold out."""
+    from trainer.engine.assessment import assess
+
+    result = assess(_config(options).check(), held_out_only=options.test_size is not None)
+    words = ", ".join(f"{name} {value:,.4g}" for name, value in result.items() if value is not None)
+    print(json.dumps(result) if options.json else words, file=out)
+
+
+def _train(folder: RunFolder, config: TrainConfig, tell: Callable[[Event], None], *, resume: bool = False) -> None:
+    """Runs the engine on a run folder; SIGTERM and Ctrl-C stop it in order, a second Ctrl-C at once."""
+    from trainer.engine.loop import fit
+
+    signals: list[int] = []
+
+    def note(number: int, frame: Any) -> None:
+        signals.append(number)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, note)
+
+    def emit(event: Event) -> None:
+        folder.append(event)
+        tell(event)
+
+    def should_stop() -> bool:
+        return bool(signals) or folder.stop_requested()
+
+    main_process = _is_main_process()
+    with folder.hold() if main_process else contextlib.nullcontext():
+        fit(config, emit if main_process else lambda event: None, should_stop, folder.path, resume=resume)
+
+
+def _teller(as_json: bool, out: TextIO) -> Callable[[Event], None]:
+    def tell(event: Event) -> None:
+        if line := encode(event) if as_json else in_words(event):
+            print(line, file=out, flush=True)
+
+    return tell
+
+
+def _config(options: argparse.Namespace) -> TrainConfig:
+    """Flags over the --config file over what suits the model."""
+    chosen: dict[str, Any] = {}
+    if getattr(options, "config", None):
+        try:
+            chosen = json.loads(Path(options.config).read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise ConfigError([f"The file {options.config!r} can't be read as JSON: {error}."]) from error
+        if not isinstance(chosen, dict):
+            raise ConfigError([f"The file {options.config!r} must hold one JSON object with settings."])
+    flags = {f.name: getattr(options, f.name, None) for f in fields(TrainConfig)}
+    chosen |= {name: value for name, value in flags.items() if value is not None}
+    suits = recommended(str(chosen.get("model", "bundled")), from_scratch=bool(chosen.get("from_scratch")))
+    return TrainConfig.from_dict(suits | chosen)
+
+
+def _is_main_process() -> bool:
+    """Of the ranks a launcher started; their own environment says who is first."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> Any:
+        """One line instead of argparse's three."""
+        self.exit(USER_ERROR, f"error: {message}. See {self.prog} --help.\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="python -m trainer", description="Fine-tune a masked language model and try it.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
+
+    def add(name: str, command: Callable[[argparse.Namespace, TextIO], None]) -> argparse.ArgumentParser:
+        subparser = commands.add_parser(name, help=command.__doc__, description=command.__doc__, allow_abbrev=False)
+        subparser.set_defaults(command=command)
+        if name != "run":
+            subparser.add_argument("--json", action="store_true", help="Print JSON and nothing else.")
+        return subparser
+
+    fit = add("fit", fit_command)
+    fit.add_argument("--output", metavar="DIR", help="The run's folder; by default a new one under MASK_STUDIO_HOME.")
+    for subparser in (fit, add("preview", preview_command), add("evaluate", evaluate_command)):
+        subparser.add_argument("--config", metavar="FILE.json", help="Settings as JSON; flags go over them.")
+        for f in fields(TrainConfig):
+            optional = {"nargs": "?", "const": "true"} if f.type == "bool" else {}
+            text = f"{f.metadata['doc']} Takes {kind_of(f)}; default {f.default}.".replace("%", "%%")
+            subparser.add_argument(f"--{f.name.replace('_', '-')}", metavar="VALUE", help=text, **optional)
+    for subparser in (add("resume", resume_command), add("run", run_command)):
+        subparser.add_argument("folder", metavar="DIR", help="A run folder.")
+    predict = add("predict", predict_command)
+    predict.add_argument("text", metavar="TEXT", help="A text with <mask> in it.")
+    predict.add_argument("--model", default="bundled", help="`bundled`, a Hub id, or a model folder.")
+    predict.add_argument("--top-k", type=float, default=5, help="How many candidates; default 5.")
+    predict.add_argument("--targets", metavar="A,B", help="Score these words instead.")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

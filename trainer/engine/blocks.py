@@ -1,0 +1,89 @@
+"""Documents -> tokens -> blocks of equal length, in one file on disk that is mapped, never loaded."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from trainer.engine.documents import Documents
+from trainer.engine.masking import DOCUMENTS, shuffled
+
+
+@dataclass(frozen=True, slots=True)
+class Blocks:
+    """Packed examples of `block_size` tokens; one shorter block when there is too little text for a whole one."""
+
+    ids: np.ndarray  # (blocks, tokens)
+    word_starts: np.ndarray | None  # (blocks, tokens), bool; only for whole-word masking
+    words: int
+    tokens: int  # before the last remainder was dropped
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def take(self, indices: Tensor) -> tuple[Tensor, Tensor | None]:
+        """The ids (blocks, tokens) of some blocks as int64, and where words begin in them."""
+        rows = indices.numpy()
+        starts = None if self.word_starts is None else torch.from_numpy(self.word_starts[rows])
+        return torch.from_numpy(self.ids[rows].astype(np.int64)), starts
+
+
+def make_blocks(
+    batches: Iterable[list[str]], tokenizer: Any, block_size: int, path: Path, *, whole_words: bool = False
+) -> Blocks:
+    """Tokenizes every document with its special tokens, concatenates and cuts; only the last remainder is dropped.
+
+    Memory holds one batch of documents. Source: the tutorial's `group_texts`, without its loss at each batch's end.
+    """
+    dtype = np.dtype(np.uint16 if len(tokenizer) <= 1 << 16 else np.uint32)
+    words = tokens = 0
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Written beside and renamed: another rank may have the old file mapped.
+    ids_path, starts_path = path.with_suffix(f".{os.getpid()}.tmp"), path.with_suffix(f".{os.getpid()}.words")
+    with ids_path.open("wb") as ids_file, starts_path.open("wb") as starts_file:
+        for texts in batches:
+            encoded = tokenizer(texts, return_attention_mask=False, return_token_type_ids=False, verbose=False)
+            flat = np.fromiter((i for ids in encoded["input_ids"] for i in ids), dtype)
+            ids_file.write(flat.tobytes())
+            words += sum(len(text.split()) for text in texts)
+            tokens += len(flat)
+            if whole_words:
+                starts_file.write(
+                    np.concatenate([_word_starts(encoded.word_ids(i)) for i in range(len(texts))]).tobytes()
+                )
+    block_size = min(block_size, max(tokens, 1))
+    blocks = tokens // block_size
+    for unfinished, file, item_size in ((ids_path, path, dtype.itemsize), (starts_path, path.with_suffix(".words"), 1)):
+        os.truncate(unfinished, min(unfinished.stat().st_size, blocks * block_size * item_size))
+        os.replace(unfinished, file)
+    return Blocks(
+        ids=_mapped(path, dtype, (blocks, block_size)),
+        word_starts=_mapped(path.with_suffix(".words"), np.dtype(bool), (blocks, block_size)) if whole_words else None,
+        words=words,
+        tokens=tokens,
+    )
+
+
+def split_documents(documents: Documents, *, test_size: float, seed: int) -> tuple[list[int], list[int]]:
+    """The documents to learn from and those held out: chosen by seed, at least one on each side, in their order."""
+    count = len(documents)
+    held_out = min(count - 1, max(1, round(count * test_size))) if test_size else 0
+    mixed = shuffled(count, seed=seed, epoch=0, stream=DOCUMENTS).tolist()
+    return sorted(mixed[held_out:]), sorted(mixed[:held_out])
+
+
+def _word_starts(word_ids: list[int | None]) -> np.ndarray:
+    """True where a token begins a word; special tokens, which belong to none, stand alone."""
+    pairs = zip(word_ids, [None, *word_ids[:-1]], strict=True)
+    return np.array([now is None or now != before for now, before in pairs], dtype=bool)
+
+
+def _mapped(path: Path, dtype: np.dtype, shape: tuple[int, int]) -> np.ndarray:
+    return np.memmap(path, dtype, "r", shape=shape) if shape[0] else np.empty(shape, dtype)

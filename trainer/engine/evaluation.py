@@ -1,0 +1,63 @@
+"""Loss, perplexity and accuracy of a model on held-out blocks, under masks that are always the same."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import datasets
+import evaluate
+import torch
+from accelerate import Accelerator
+
+from trainer.engine.blocks import Blocks
+from trainer.engine.masking import HELD_OUT_EPOCH, Masking
+
+
+class MaskedLanguageModeling(evaluate.Metric):
+    """Nats, masked tokens and correct guesses are added up and divided once, so no mean of means arises.
+
+    Computes: loss (nats per masked token), perplexity = exp(loss) (None where it overflows), accuracy, masked_tokens.
+    """
+
+    def _info(self) -> evaluate.MetricInfo:
+        features = {"nats": "float64", "masked_tokens": "int64", "correct": "int64"}
+        return evaluate.MetricInfo(
+            description="Loss, perplexity and accuracy on masked tokens.",
+            citation="",
+            inputs_description="One row a batch: summed nats, number of masked tokens, number guessed right.",
+            features=datasets.Features({name: datasets.Value(kind) for name, kind in features.items()}),
+        )
+
+    def _compute(self, nats: list[float], masked_tokens: list[int], correct: list[int]) -> dict[str, Any]:
+        total = sum(masked_tokens)
+        loss = math.fsum(nats) / total if total else math.nan
+        return {
+            "loss": loss,
+            "perplexity": math.exp(loss) if loss < 700 else None,
+            "accuracy": sum(correct) / total if total else math.nan,
+            "masked_tokens": total,
+        }
+
+
+@torch.inference_mode()
+def evaluate_model(
+    model: torch.nn.Module, blocks: Blocks, masking: Masking, *, batch_size: int, accelerator: Accelerator
+) -> dict[str, Any]:
+    """The metric over all blocks; every process computes its share and all get the whole."""
+    was_training = model.training
+    model.eval()
+    sums = torch.zeros(3, dtype=torch.float64, device=accelerator.device)
+    stride = batch_size * accelerator.num_processes
+    for start in range(accelerator.process_index * batch_size, len(blocks), stride):
+        indices = torch.arange(start, min(start + batch_size, len(blocks)))
+        ids, word_starts = blocks.take(indices)
+        batch = masking(ids, indices, epoch=HELD_OUT_EPOCH, word_starts=word_starts).to(accelerator.device)
+        logits = model.logits(batch.input_ids, batch.positions).float()
+        nats = torch.nn.functional.cross_entropy(logits, batch.targets, reduction="sum")
+        correct = (logits.argmax(-1) == batch.targets).sum()
+        sums += torch.stack([nats.double(), torch.tensor(len(batch.targets), device=nats.device), correct])
+    model.train(was_training)
+    nats_sum, masked, correct_sum = accelerator.reduce(sums).tolist()
+    metric = MaskedLanguageModeling(keep_in_memory=True)
+    return metric.compute(nats=[nats_sum], masked_tokens=[int(masked)], correct=[int(correct_sum)])

@@ -1,0 +1,49 @@
+"""The device a run uses, and the arithmetic that is fast on it."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+
+@dataclass(frozen=True, slots=True)
+class Hardware:
+    """What computes, and how."""
+
+    device: str  # "cuda", "mps" or "cpu"
+    name: str
+    threads: int
+    precision: str  # "float32" or "bf16"
+
+
+def choose(precision: str = "auto") -> Hardware:
+    """The GPU when there is one, else the processor; bf16 only where the hardware has instructions for it."""
+    device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    if precision == "auto":
+        precision = "bf16" if _has_fast_bf16(device) else "float32"
+    return Hardware(device, _name(device), torch.get_num_threads(), precision)
+
+
+def _has_fast_bf16(device: str) -> bool:
+    if device == "cuda":
+        return torch.cuda.get_device_capability() >= (8, 0)
+    if device == "mps":
+        return False
+    capabilities = torch.cpu.get_capabilities()
+    return bool(capabilities.get("amx_bf16") or capabilities.get("avx512_bf16"))
+
+
+def _name(device: str) -> str:
+    if device == "cuda":
+        return torch.cuda.get_device_name()
+    if device == "mps":
+        return "Apple GPU"
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text(errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()

@@ -1,0 +1,105 @@
+"""Which tokens are hidden, and in which order blocks are seen.
+
+Everything here is a pure function of (seed, epoch, block, position): no generator has a state that could depend on
+batch size, workers, devices or on having been resumed. The hash is the finalizer of SplitMix64 (Steele, Lea and
+Flood 2014, "Fast splittable pseudorandom number generators"), chained over the keys, and runs on any device.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+HELD_OUT_EPOCH = -1  # the held-out part keeps the masks of this "epoch" at every evaluation
+MASK_SHARE, RANDOM_SHARE = 0.8, 0.1  # the rest of the chosen tokens stays as it is (Devlin et al. 2018)
+
+# Each kind of decision draws from a stream of its own.
+CHOICE, ACTION, REPLACEMENT, ORDER, DOCUMENTS, DROPOUT = range(6)
+
+
+def hashed(seed: int, stream: int, *keys: Tensor | int) -> Tensor:
+    """Uniform whole numbers in 0..2^53-1 for every combination of `keys` (which broadcast against each other)."""
+    state = torch.tensor(seed * 8 + stream)
+    for key in keys:
+        state = _mix(state + key + _signed(0x9E3779B97F4A7C15))
+    return _shift(_mix(state), 11)
+
+
+def uniform(seed: int, stream: int, *keys: Tensor | int) -> Tensor:
+    """Uniform numbers in [0, 1), float64, for every combination of `keys`."""
+    return hashed(seed, stream, *keys).double() / 2**53
+
+
+def shuffled(count: int, *, seed: int, epoch: int, stream: int = ORDER) -> Tensor:
+    """A permutation of `count` indices. Shape: (count,)."""
+    return hashed(seed, stream, epoch, torch.arange(count)).argsort(stable=True)
+
+
+@dataclass(frozen=True, slots=True)
+class MaskedBatch:
+    """Blocks with some tokens hidden, and what was hidden."""
+
+    input_ids: Tensor  # (blocks, tokens)
+    positions: Tensor  # (masked,) into the flattened blocks, ascending
+    targets: Tensor  # (masked,) the tokens that stood there
+
+    def to(self, device: torch.device) -> MaskedBatch:
+        """The same batch on `device`, copied without waiting."""
+        return MaskedBatch(
+            *(part.to(device, non_blocking=True) for part in (self.input_ids, self.positions, self.targets))
+        )
+
+    def without_targets(self) -> MaskedBatch:
+        """The same blocks with nothing to guess."""
+        return MaskedBatch(self.input_ids, self.positions[:0], self.targets[:0])
+
+
+@dataclass(frozen=True, slots=True)
+class Masking:
+    """The 80/10/10 rule of BERT, for one tokenizer and one seed."""
+
+    seed: int
+    probability: float
+    mask_token_id: int
+    special_ids: tuple[int, ...]
+    vocabulary_size: int
+
+    def __call__(self, ids: Tensor, blocks: Tensor, *, epoch: int, word_starts: Tensor | None = None) -> MaskedBatch:
+        """Hides tokens of the blocks numbered `blocks`.
+
+        Shapes: ids (blocks, tokens); blocks (blocks,); word_starts (blocks, tokens), true where a word begins, makes
+        whole words be chosen together.
+        """
+        position = torch.arange(ids.shape[1], device=ids.device)
+        block = blocks[:, None]
+        unit = position.expand_as(ids)  # tokens with the same unit are hidden together
+        if word_starts is not None:
+            unit = torch.where(word_starts, unit, 0).cummax(dim=1).values
+        chosen = uniform(self.seed, CHOICE, epoch, block, unit) < self.probability
+        chosen &= ~torch.isin(ids, torch.tensor(self.special_ids, device=ids.device))
+
+        action = uniform(self.seed, ACTION, epoch, block, position)
+        replacement = hashed(self.seed, REPLACEMENT, epoch, block, position) % self.vocabulary_size
+        hidden = torch.where(chosen & (action < MASK_SHARE), self.mask_token_id, ids)
+        randomized = chosen & (action >= MASK_SHARE) & (action < MASK_SHARE + RANDOM_SHARE)
+        hidden = torch.where(randomized, replacement, hidden)
+
+        positions = chosen.flatten().nonzero().squeeze(1)
+        return MaskedBatch(hidden, positions, ids.flatten()[positions])
+
+
+def _mix(x: Tensor) -> Tensor:
+    x = (x ^ _shift(x, 30)) * _signed(0xBF58476D1CE4E5B9)
+    x = (x ^ _shift(x, 27)) * _signed(0x94D049BB133111EB)
+    return x ^ _shift(x, 31)
+
+
+def _shift(x: Tensor, bits: int) -> Tensor:
+    """Logical shift to the right; torch's own keeps the sign of int64."""
+    return (x >> bits) & ((1 << (64 - bits)) - 1)
+
+
+def _signed(constant: int) -> int:
+    return constant - 2**64 if constant >= 2**63 else constant

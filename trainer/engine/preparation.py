@@ -1,0 +1,122 @@
+"""All that comes before the first step: documents, model, blocks and the plan that follows from them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+from transformers import AutoTokenizer
+
+from trainer.config import TrainConfig
+from trainer.engine.blocks import Blocks, make_blocks, split_documents
+from trainer.engine.checkpoint import replace_folder
+from trainer.engine.documents import Documents, load_documents
+from trainer.engine.masking import Masking
+from trainer.engine.model import MaskedLanguageModel, load_model
+from trainer.engine.scratch import new_model, shape_of, train_tokenizer
+from trainer.errors import ConfigError, DataError
+from trainer.events import Emit, PhaseChanged, Planned, Warned
+
+BLOCKS = "blocks"  # folder of the tokens while a run works on them
+TOKENIZER = "tokenizer"  # folder of a tokenizer made for this run
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What training and evaluation work on."""
+
+    model: MaskedLanguageModel
+    train: Blocks
+    held_out: Blocks
+    masking: Masking
+    plan: Planned
+
+
+def prepare(
+    config: TrainConfig,
+    emit: Emit,
+    output_dir: Path,
+    *,
+    precision: str = "float32",
+    processes: int = 1,
+) -> Prepared:
+    """Reads the text, loads or makes the model, cuts the blocks. Raises: DataError, ModelError, ConfigError."""
+    emit(PhaseChanged(phase="Reading the text"))
+    documents = load_documents(config)
+    learned, held = split_documents(documents, test_size=config.test_size, seed=config.seed)
+    model = _model(config, documents, learned, emit, output_dir / TOKENIZER, precision)
+
+    emit(PhaseChanged(phase="Cutting the text into blocks"))
+    if config.block_size > model.max_tokens:
+        limit = f"{config.model!r} reads at most {model.max_tokens} tokens"
+        raise ConfigError([f"block_size is {config.block_size}; {limit}."])
+    train, held_out = (
+        make_blocks(
+            documents.batches(indices),
+            model.tokenizer,
+            config.block_size,
+            output_dir / BLOCKS / f"{part}.ids",
+            whole_words=config.whole_word_mask,
+        )
+        for part, indices in (("train", learned), ("held_out", held))
+    )
+    if not len(train):
+        raise DataError("There is no text to learn from.", "Use more text, or a smaller test_size.")
+    if not len(held_out) and config.test_size:
+        emit(Warned(message="The text is a single document, so nothing is held out and no perplexity can be measured."))
+    plan = _plan(config, documents, held, model, train, held_out, processes)
+    emit(plan)
+    return Prepared(model, train, held_out, masking_for(config, model), plan)
+
+
+def masking_for(config: TrainConfig, model: MaskedLanguageModel) -> Masking:
+    """The masking rule of a run."""
+    tokenizer = model.tokenizer
+    return Masking(
+        config.seed, config.mlm_probability, tokenizer.mask_token_id, tuple(tokenizer.all_special_ids), len(tokenizer)
+    )
+
+
+def _model(
+    config: TrainConfig, documents: Documents, learned: list[int], emit: Emit, tokenizer_dir: Path, precision: str
+) -> MaskedLanguageModel:
+    """The model to start from, or a new one; its tokenizer is made once and kept, for a resumed run needs the same."""
+    if config.from_scratch is None:
+        emit(PhaseChanged(phase="Loading the model"))
+        return load_model(config.model, precision=precision)
+    shape = shape_of(config.from_scratch)
+    if not tokenizer_dir.exists():
+        emit(PhaseChanged(phase="Training the tokenizer"))
+        tokenizer = train_tokenizer(documents.batches(learned), shape[3])
+        replace_folder(tokenizer_dir, tokenizer.save_pretrained)
+    return new_model(AutoTokenizer.from_pretrained(tokenizer_dir), shape, precision=precision)
+
+
+def _plan(
+    config: TrainConfig,
+    documents: Documents,
+    held: list[int],
+    model: MaskedLanguageModel,
+    train: Blocks,
+    held_out: Blocks,
+    processes: int,
+) -> Planned:
+    global_batch = config.per_device_train_batch_size * config.gradient_accumulation_steps * processes
+    steps_per_epoch = math.ceil(len(train) / global_batch)
+    return Planned(
+        text_column=documents.text_column,
+        documents=len(documents),
+        skipped_documents=documents.skipped,
+        words=train.words + held_out.words,
+        tokens=train.tokens + held_out.tokens,
+        train_blocks=len(train),
+        held_out_blocks=len(held_out),
+        held_out_documents=len(held),
+        block_size=train.ids.shape[1],
+        steps=config.max_steps or max(1, math.ceil(config.num_train_epochs * steps_per_epoch)),
+        steps_per_epoch=steps_per_epoch,
+        parameters=sum(p.numel() for p in model.parameters()),
+        architecture=type(model.model).__name__,
+        masked_positions_only=model.head is not None,
+    )

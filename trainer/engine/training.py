@@ -1,0 +1,268 @@
+"""A run in memory: model, optimizer and counters, and the single steps the loop is made of."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import accelerate
+import torch
+import transformers
+from accelerate import Accelerator
+from safetensors.torch import load_model as load_weights
+from safetensors.torch import save_model as save_weights
+
+import trainer
+from trainer.config import TrainConfig
+from trainer.engine.checkpoint import STATE, replace_folder, save_checkpoint, write_json
+from trainer.engine.evaluation import evaluate_model
+from trainer.engine.masking import DROPOUT, MaskedBatch, hashed, shuffled
+from trainer.engine.preparation import Prepared
+from trainer.engine.schedule import learning_rate_at
+from trainer.errors import TrainingError
+from trainer.events import CheckpointSaved, Emit, Evaluated, Probed, StepLogged, Warned
+
+PROBE_CANDIDATES = 5
+
+
+class Training:
+    """What changes while a run goes on. `step` counts optimizer updates done."""
+
+    def __init__(
+        self, config: TrainConfig, prepared: Prepared, accelerator: Accelerator, emit: Emit, output_dir: Path
+    ) -> None:
+        self.config = config
+        self.accelerator = accelerator
+        self.emit = emit
+        self.output_dir = output_dir
+        self.train, self.held_out, self.masking = prepared.train, prepared.held_out, prepared.masking
+        self.plan = prepared.plan
+        self.step = 0
+        self.best_loss = math.inf
+        self.evaluations_since_best = 0
+        self.evaluation_seconds = 0.0
+        self.evaluated_step: int | None = None
+        self.saved_step: int | None = None
+
+        self.model = prepared.model.to(accelerator.device)  # the module itself; `wrapped` is what ranks share
+        if config.compile:
+            self.model.compile()
+        optimizer = torch.optim.AdamW(_decay_groups(self.model, config.weight_decay), lr=0.0, fused=True)
+        self.wrapped, self.optimizer = accelerator.prepare(self.model, optimizer)
+        self.order: tuple[int, torch.Tensor] = (-1, torch.empty(0))
+        self.started = time.monotonic()
+        self._new_window()
+
+    @property
+    def epoch(self) -> float:
+        return self.step / self.plan.steps_per_epoch
+
+    @property
+    def elapsed_seconds(self) -> float:
+        return time.monotonic() - self.started
+
+    def train_step(self) -> None:
+        """One optimizer update on the next global batch; nothing in it waits for the device."""
+        batches = self._global_batch()
+        masked = sum(len(batch.targets) for batch in batches)
+        mine = batches[self.accelerator.process_index :: self.accelerator.num_processes]
+        mine = mine or [batches[0].without_targets()]  # a rank without work still takes part in the exchange
+        torch.manual_seed(int(hashed(self.config.seed, DROPOUT, self.step, self.accelerator.process_index)))
+        self.wrapped.train()
+        for number, batch in enumerate(mine, start=1):
+            on_device = batch.to(self.accelerator.device)
+            if number < len(mine):
+                with self.accelerator.no_sync(self.wrapped):
+                    self._backward(on_device, masked)
+            else:
+                self._backward(on_device, masked)
+        self.grad_norm = self.accelerator.clip_grad_norm_(
+            self.wrapped.parameters(), self.config.max_grad_norm or math.inf
+        )
+        self.learning_rate = self._learning_rate()
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.learning_rate
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        self.step += 1
+        self.window_masked += masked
+        self.window_tokens += sum(batch.input_ids.numel() for batch in batches)
+
+    def _backward(self, batch: MaskedBatch, masked: int) -> None:
+        nats = self.wrapped(batch.input_ids, batch.positions, batch.targets)
+        self.window_nats += nats.detach()
+        # The exchange between ranks takes the mean of their gradients; the sum over all, divided once, is wanted.
+        self.accelerator.backward(nats * (self.accelerator.num_processes / max(masked, 1)))
+
+    def _global_batch(self) -> list[MaskedBatch]:
+        """The micro-batches of all ranks for this step. Masks are a pure function, so each rank knows all of them."""
+        epoch, number = divmod(self.step, self.plan.steps_per_epoch)
+        if self.order[0] != epoch:
+            self.order = (epoch, shuffled(len(self.train), seed=self.config.seed, epoch=epoch))
+        size = self.config.per_device_train_batch_size
+        whole = size * self.config.gradient_accumulation_steps * self.accelerator.num_processes
+        rows = self.order[1][number * whole : (number + 1) * whole]
+        batches = []
+        for blocks in rows.split(size):
+            ids, word_starts = self.train.take(blocks)
+            batches.append(self.masking(ids, blocks, epoch=epoch, word_starts=word_starts))
+        return batches
+
+    def _learning_rate(self) -> float:
+        return learning_rate_at(
+            self.step,
+            peak=self.config.learning_rate,
+            warmup_steps=round(self.config.warmup_ratio * self.plan.steps),
+            total_steps=self.plan.steps,
+            kind=self.config.lr_scheduler_type,
+        )
+
+    def log(self) -> None:
+        """A point of the training curve, and the probe sentence beside it.
+
+        Raises: TrainingError when the loss is no longer a finite number.
+        """
+        if self.window_masked:
+            self._log_window()
+        self.probe()
+        self._new_window()
+
+    def _log_window(self) -> None:
+        nats = self.accelerator.reduce(self.window_nats).item()
+        grad_norm = float(self.grad_norm)
+        if not math.isfinite(nats) or not math.isfinite(grad_norm):
+            raise TrainingError(
+                f"The loss was no longer a finite number at step {self.step}.",
+                "Start again with a lower learning rate; the last checkpoint before it is kept.",
+            )
+        self.emit(
+            StepLogged(
+                step=self.step,
+                epoch=self.epoch,
+                loss=nats / self.window_masked,
+                learning_rate=self.learning_rate,
+                grad_norm=grad_norm,
+                tokens_per_second=self.window_tokens / max(time.monotonic() - self.window_start, 1e-9),
+                elapsed_seconds=self.elapsed_seconds,
+            )
+        )
+
+    def probe(self) -> None:
+        """What the model now answers to the probe sentence."""
+        if not self.config.probe_text or not self.accelerator.is_main_process:
+            return
+        ids = self.model.encode(self.config.probe_text)
+        scores, tokens = self.model.probabilities(ids)[0].topk(PROBE_CANDIDATES)
+        candidates = [
+            {"score": score, "token_str": self.model.tokenizer.decode([token])}
+            for score, token in zip(scores.tolist(), tokens.tolist(), strict=True)
+        ]
+        self.emit(Probed(step=self.step, text=self.config.probe_text, candidates=candidates))
+
+    def evaluate(self) -> None:
+        """The held-out loss; a model better than all before replaces `model/`."""
+        if not len(self.held_out):
+            self._save_model()
+            return
+        began = time.monotonic()
+        batch_size = max(1, self.config.per_device_train_batch_size)
+        result = evaluate_model(
+            self.model, self.held_out, self.masking, batch_size=batch_size, accelerator=self.accelerator
+        )
+        if not math.isfinite(result["loss"]):
+            raise TrainingError(
+                f"The held-out loss is not a finite number at step {self.step}.",
+                "Use more text, or a lower learning rate.",
+            )
+        best = result["loss"] < self.best_loss
+        self.evaluations_since_best = 0 if best else self.evaluations_since_best + 1
+        if best:
+            self.best_loss = result["loss"]
+            self._save_model()
+        self.evaluated_step = self.step
+        self.evaluation_seconds = time.monotonic() - began
+        self.emit(Evaluated(step=self.step, epoch=self.epoch, best=best, **result))
+        self._new_window()
+
+    def is_patient(self) -> bool:
+        patience = self.config.early_stopping_patience
+        return patience is None or self.evaluations_since_best < patience
+
+    def save(self) -> None:
+        """A checkpoint from which `resume` goes on."""
+        if self.saved_step == self.step:
+            return
+        began = time.monotonic()
+        if self.accelerator.is_main_process:
+            state = {
+                "step": self.step,
+                "best_loss": self.best_loss if math.isfinite(self.best_loss) else None,
+                "evaluations_since_best": self.evaluations_since_best,
+                "evaluated_step": self.evaluated_step,
+                "elapsed_seconds": self.elapsed_seconds,
+                "threads": torch.get_num_threads(),
+                "processes": self.accelerator.num_processes,
+                "versions": versions(),
+                "config": asdict(self.config),
+            }
+            folder = save_checkpoint(
+                self.output_dir / "checkpoints",
+                self.step,
+                {
+                    "model.safetensors": lambda path: save_weights(self.model.model, str(path)),
+                    "optimizer.pt": lambda path: torch.save(self.optimizer.state_dict(), path),
+                    STATE: lambda path: write_json(path, state),
+                },
+            )
+            path = folder.relative_to(self.output_dir).as_posix()
+            self.emit(CheckpointSaved(step=self.step, path=path, seconds=time.monotonic() - began))
+        self.accelerator.wait_for_everyone()
+        self.saved_step = self.step
+        self._new_window()
+
+    def load(self, folder: Path, state: dict[str, Any]) -> None:
+        """Goes back to where a checkpoint was made."""
+        load_weights(self.model.model, str(folder / "model.safetensors"))
+        optimizer = torch.load(folder / "optimizer.pt", map_location=self.accelerator.device, weights_only=True)
+        self.optimizer.load_state_dict(optimizer)
+        self.step = self.saved_step = state["step"]
+        self.best_loss = math.inf if state["best_loss"] is None else state["best_loss"]
+        self.evaluations_since_best = state["evaluations_since_best"]
+        self.evaluated_step = state["evaluated_step"]
+        self.started = time.monotonic() - state["elapsed_seconds"]
+        for name, now in versions().items():
+            then = state["versions"].get(name)
+            if then != now:
+                self.emit(Warned(message=f"The checkpoint was made with {name} {then}, this is {now}."))
+
+    def _save_model(self) -> None:
+        if self.accelerator.is_main_process:
+            replace_folder(self.output_dir / "model", self.model.save)
+        self.accelerator.wait_for_everyone()
+
+    def _new_window(self) -> None:
+        self.window_nats = torch.zeros((), device=self.accelerator.device)
+        self.window_masked = self.window_tokens = 0
+        self.window_start = time.monotonic()
+
+
+def versions() -> dict[str, str]:
+    """The versions a run's numbers depend on."""
+    return {
+        "mask_studio": trainer.__version__,
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+        "accelerate": accelerate.__version__,
+    }
+
+
+def _decay_groups(model: torch.nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Matrices decay; biases and the scales of normalizations don't, as in `transformers.Trainer`."""
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    return [
+        {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": weight_decay},
+        {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
+    ]

@@ -1,0 +1,190 @@
+"""What the engine tells while it works: frozen facts in past tense, one JSON object a line.
+
+Readers ignore kinds and fields they don't know, and leave a half-written last line for later.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """A fact about a run; `kind` is its name in the JSON."""
+
+    kind: ClassVar[str]
+
+    def __init_subclass__(cls) -> None:
+        cls.kind = re.sub(r"(?<!^)(?=[A-Z])", "_", cls.__name__).lower()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunStarted(Event):
+    """The choices the engine made, before any work."""
+
+    device: str  # "cpu", "cuda"
+    device_name: str  # "NVIDIA T4", or the processor's name
+    processes: int
+    threads: int
+    precision: str  # arithmetic: "float32" or "bf16"
+    compile: bool
+    versions: dict[str, str]
+    resumed_from_step: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PhaseChanged(Event):
+    """What is being done now, in words for the page."""
+
+    phase: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Planned(Event):
+    """What was understood of text and model, and the work that follows from it."""
+
+    text_column: str
+    documents: int
+    skipped_documents: int  # None or empty
+    words: int
+    tokens: int
+    train_blocks: int
+    held_out_blocks: int
+    held_out_documents: int
+    block_size: int
+    steps: int
+    steps_per_epoch: int
+    parameters: int
+    architecture: str
+    masked_positions_only: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepLogged(Event):
+    """The training curve: means since the point before, over masked tokens."""
+
+    step: int  # optimizer updates done
+    epoch: float
+    loss: float  # nats per masked token
+    learning_rate: float
+    grad_norm: float
+    tokens_per_second: float
+    elapsed_seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluated(Event):
+    """The held-out part under its fixed masks; step 0 is the model before training."""
+
+    step: int
+    epoch: float
+    loss: float  # nats per masked token
+    perplexity: float | None  # exp(loss); None when it overflows
+    accuracy: float
+    masked_tokens: int
+    best: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probed(Event):
+    """The top words for the first mask of `probe_text`, most likely first."""
+
+    step: int
+    text: str
+    candidates: list[dict[str, Any]]  # {"score", "token_str"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckpointSaved(Event):
+    step: int
+    path: str  # relative to the run folder
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Warned(Event):
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finished(Event):
+    """The last event of a run that ended in order."""
+
+    reason: str  # "completed", "stopped" or "time_budget"
+    step: int
+    elapsed_seconds: float
+    model: str | None  # relative to the run folder
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failed(Event):
+    """The last event of a run that did not."""
+
+    what: str
+    fix: str = ""
+
+
+Emit = Callable[[Event], None]
+
+LAST_KINDS = (Finished.kind, Failed.kind)
+
+
+def encode(event: Event, now: float | None = None) -> str:
+    """One JSON line without its end: `kind`, `time` (seconds since 1970), then the fields; NaN becomes null."""
+    moment = time.time() if now is None else now
+    record = {"kind": event.kind, "time": round(moment, 3), **asdict(event)}
+    return json.dumps(_finite(record), ensure_ascii=False, allow_nan=False)
+
+
+def decode_lines(data: bytes) -> tuple[list[dict[str, Any]], int]:
+    """The records of all whole lines in `data`, and how many bytes they used: the rest is still being written."""
+    end = data.rfind(b"\n") + 1
+    records = []
+    for line in data[:end].split(b"\n"):
+        try:
+            record = json.loads(line)
+        except ValueError:  # an empty line, or one cut off by a full disk
+            continue
+        if isinstance(record, dict) and isinstance(record.get("kind"), str):
+            records.append(record)
+    return records, end
+
+
+def in_words(event: Event) -> str | None:
+    """One line for a terminal, or None for what only a page shows."""
+    match event:
+        case RunStarted():
+            return f"On {event.device_name} ({event.device}, {event.precision}, {event.threads} threads)"
+        case PhaseChanged():
+            return f"{event.phase} ..."
+        case Planned():
+            text = f"{event.documents:,} documents, {event.words:,} words, {event.tokens:,} tokens"
+            blocks = f"{event.train_blocks:,} blocks of {event.block_size} to learn from"
+            return f"{text}: {blocks}, {event.held_out_blocks:,} held out; {event.steps:,} steps"
+        case StepLogged():
+            speed = f"{event.tokens_per_second:,.0f} tokens/s"
+            return f"step {event.step:>6}  epoch {event.epoch:5.2f}  loss {event.loss:.4f}  {speed}"
+        case Evaluated():
+            perplexity = "too large" if event.perplexity is None else f"{event.perplexity:,.2f}"
+            return f"held out: loss {event.loss:.4f}, perplexity {perplexity}, accuracy {event.accuracy:.1%}"
+        case Warned():
+            return f"warning: {event.message}"
+        case Finished():
+            return f"{event.reason.replace('_', ' ')} at step {event.step} after {event.elapsed_seconds:.1f} s"
+    return None
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return value

@@ -1,0 +1,136 @@
+"""The child process that predicts, and the service in front of it. The page's process itself never imports torch."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import TimeoutError as WaitedTooLong
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from typing import Any
+
+from trainer.errors import PredictionError, TrainerError
+from trainer.predictions import FilledMask
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerFacts:
+    """Who predicts, and on what."""
+
+    pid: int
+    device: str
+    device_name: str
+
+
+class FillService:
+    """Answers prediction requests from one spawned worker, which is replaced when it dies or takes too long."""
+
+    def __init__(self, *, timeout_seconds: float = 120.0) -> None:
+        self._timeout = timeout_seconds
+        self._lock = threading.Lock()
+        self._pool: ProcessPoolExecutor | None = None
+        self._facts: Future[WorkerFacts] | None = None
+
+    def start(self) -> None:
+        """Starts the worker, which loads the bundled model; returns at once."""
+        with self._lock:
+            if self._pool is None:
+                context = multiprocessing.get_context("spawn")
+                self._pool = ProcessPoolExecutor(1, mp_context=context, initializer=_prepare_worker)
+                self._facts = self._pool.submit(_warm_up)
+
+    def facts(self) -> WorkerFacts | None:
+        """Process and device of the worker; None while it is starting."""
+        if self._facts is None or not self._facts.done() or self._facts.exception() is not None:
+            return None
+        return self._facts.result()
+
+    def fill(
+        self, text: str, model: str = "bundled", top_k: float = 5, targets: Sequence[str] | None = None
+    ) -> list[FilledMask]:
+        """As `MaskFiller.fill`. Raises: TrainerError; a request that ends the worker gets a sentence, too."""
+        self.start()
+        pool = self._pool
+        try:
+            assert pool is not None
+            return pool.submit(_fill, text, model, top_k, targets).result(self._timeout)
+        except BrokenProcessPool as error:
+            self._discard(pool)
+            raise PredictionError(
+                "The process that predicts ended while it worked on this; it has been started again.",
+                "Try once more; if it happens again, the model or the text is too much for this machine.",
+            ) from error
+        except WaitedTooLong as error:
+            self._discard(pool)
+            raise PredictionError(
+                f"There was no answer within {self._timeout:g} seconds.", "Try a shorter text or a smaller model."
+            ) from error
+
+    def close(self) -> None:
+        """Ends the worker."""
+        self._discard(self._pool)
+
+    def _discard(self, pool: ProcessPoolExecutor | None) -> None:
+        """Ends `pool`, unless another request already has, and lets the next request start anew."""
+        with self._lock:
+            if pool is None or pool is not self._pool:
+                return
+            facts, self._pool, self._facts = self.facts(), None, None
+        if facts is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(facts.pid, signal.SIGKILL)
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+_filler: Any = None  # in the worker only: a MaskFiller
+
+
+def _prepare_worker() -> None:
+    """Ends with the page's process, however that ends; leaves signals to it; bounds the memory a model may take."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    threading.Thread(target=lambda: (parent.join(), os._exit(0)), daemon=True).start()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _limit_memory()
+
+
+def _limit_memory() -> None:
+    """The address space of a processor's child; not with a GPU, whose driver maps far more than it uses."""
+    try:
+        import resource
+    except ImportError:  # Windows has no limits of this kind
+        return
+    import torch
+
+    if not torch.cuda.is_available():
+        physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        resource.setrlimit(resource.RLIMIT_AS, (max(physical, 8 << 30),) * 2)
+
+
+def _warm_up() -> WorkerFacts:
+    from trainer.engine import hardware
+
+    _fill("A <mask>.", "bundled", 1, None)
+    chosen = hardware.choose()
+    return WorkerFacts(os.getpid(), chosen.device, chosen.name)
+
+
+def _fill(text: str, model: str, top_k: float, targets: Sequence[str] | None) -> list[FilledMask]:
+    global _filler
+    if _filler is None:
+        from trainer.inference.fill_mask import MaskFiller
+
+        _filler = MaskFiller()
+    try:
+        return _filler.fill(text, model, top_k, targets)
+    except TrainerError:
+        raise
+    except MemoryError as error:
+        raise PredictionError("The model does not fit into this machine's memory.", "Choose a smaller one.") from error
+    except BaseException as error:  # the tokenizers' panics derive from BaseException and would stop nothing but us
+        raise PredictionError(f"The model failed on this text: {type(error).__name__}: {error}") from None

@@ -1,0 +1,117 @@
+"""Models and data sets on offer: what they are, and the settings that suit them."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+ASSETS = Path(__file__).resolve().parent.parent / "assets"
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelPreset:
+    """A model to start from, with `recommended` settings where they differ from the defaults."""
+
+    id: str
+    label: str
+    parameters: str
+    licence: str
+    language: str
+    about: str
+    recommended: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatasetPreset:
+    """A data set to learn from; `settings` name its split and text column."""
+
+    id: str
+    label: str
+    licence: str
+    language: str
+    about: str
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+BUNDLED_MODEL = ASSETS / "mask-studio-mini"
+BUNDLED_DATASET = ASSETS / "science-questions"
+
+MODELS = (
+    ModelPreset(
+        id="bundled",
+        label="Mask Studio mini (bundled)",
+        parameters="5 M",
+        licence="CC BY-SA 4.0",
+        language="English",
+        about="Small enough to learn on a processor while you watch.",
+        recommended={"learning_rate": 5e-4, "num_train_epochs": 3.0, "warmup_ratio": 0.1},
+    ),
+    ModelPreset(
+        id="distilbert/distilroberta-base",
+        label="DistilRoBERTa (the tutorial's)",
+        parameters="82 M",
+        licence="Apache-2.0",
+        language="English",
+        about="The model of the masked language modeling tutorial; best with a GPU.",
+    ),
+    ModelPreset(
+        id="answerdotai/ModernBERT-base",
+        label="ModernBERT base",
+        parameters="149 M",
+        licence="Apache-2.0",
+        language="English",
+        about="Newer and stronger; wants a GPU.",
+    ),
+    ModelPreset(
+        id="FacebookAI/xlm-roberta-base",
+        label="XLM-RoBERTa base",
+        parameters="278 M",
+        licence="MIT",
+        language="100 languages",
+        about="For text that is not English; wants a GPU.",
+    ),
+)
+
+DATASETS = (
+    DatasetPreset(
+        id="bundled",
+        label="Science questions and answers (bundled)",
+        licence="CC0-1.0",
+        language="English",
+        about="Questions and answers written for Mask Studio, in the shape of ELI5.",
+        settings={"split": "train", "text_column": "answers.text"},
+    ),
+    DatasetPreset(
+        id="dany0407/eli5_category",
+        label="ELI5, first 5,000 questions (the tutorial's)",
+        licence="unknown",
+        language="English",
+        about="Explanations from Reddit's r/explainlikeimfive; the licence of the posts is unknown.",
+        settings={"split": "train[:5000]", "text_column": "answers.text"},
+    ),
+    DatasetPreset(
+        id="Pavithree/askScience",
+        label="r/askscience, first 5,000 questions",
+        licence="unknown",
+        language="English",
+        about="Questions and answers from Reddit's r/askscience; the licence of the posts is unknown.",
+        settings={"split": "train[:5000]", "text_column": "answers.text"},
+    ),
+)
+
+SCRATCH = {"learning_rate": 2e-3, "warmup_ratio": 0.05, "per_device_train_batch_size": 16, "test_size": 0.01}
+
+
+def recommended(model: str, *, from_scratch: bool = False) -> dict[str, Any]:
+    """The settings that suit `model`, to be laid under those a user chose."""
+    if from_scratch:
+        return dict(SCRATCH)
+    return next((dict(preset.recommended) for preset in MODELS if preset.id == model), {})
+
+
+def is_hub_id(text: str) -> bool:
+    """Whether `text` has the form of a Hub id (`owner/name`, or an old `name`), and so can't be a path."""
+    return bool(HUB_ID.fullmatch(text)) and ".." not in text and "--" not in text
