@@ -32,8 +32,9 @@ def main(arguments: list[str] | None = None) -> int:
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     try:
         # Libraries print what they like; standard output belongs to the answer alone.
+        out = sys.stdout
         with contextlib.redirect_stdout(sys.stderr):
-            options.command(options, sys.__stdout__)
+            options.command(options, out)
         return DONE
     except TrainerError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -47,6 +48,8 @@ def home() -> Path:
 
 def fit_command(options: argparse.Namespace, out: TextIO) -> None:
     """Trains in this process; the run folder is the same that the page would make."""
+    from trainer.engine.preparation import check_sources
+
     config = _config(options).check()
     if options.output:
         folder = RunFolder(Path(options.output))
@@ -55,7 +58,13 @@ def fit_command(options: argparse.Namespace, out: TextIO) -> None:
     else:
         folder = RunFolder(home() / new_run_id(run_ids(home())))
     if _is_main_process():
-        folder.write_config(config)
+        check_sources(config)
+        try:
+            folder.write_config(config)
+        except OSError as error:
+            raise RunError(
+                f"The folder {str(folder.path)!r} can't be made: {error.strerror}.", "Choose another."
+            ) from error
     _train(folder, config, _teller(options.json, out))
 
 
@@ -110,8 +119,6 @@ def evaluate_command(options: argparse.Namespace, out: TextIO) -> None:
 
 def _train(folder: RunFolder, config: TrainConfig, tell: Callable[[Event], None], *, resume: bool = False) -> None:
     """Runs the engine on a run folder; SIGTERM and Ctrl-C stop it in order, a second Ctrl-C at once."""
-    from trainer.engine.loop import fit
-
     signals: list[int] = []
 
     def note(number: int, frame: Any) -> None:
@@ -130,6 +137,8 @@ def _train(folder: RunFolder, config: TrainConfig, tell: Callable[[Event], None]
 
     main_process = _is_main_process()
     with folder.hold() if main_process else contextlib.nullcontext():
+        from trainer.engine.loop import fit  # takes seconds, in which the run must not look unheld
+
         fit(config, emit if main_process else lambda event: None, should_stop, folder.path, resume=resume)
 
 
@@ -147,7 +156,7 @@ def _config(options: argparse.Namespace) -> TrainConfig:
     if getattr(options, "config", None):
         try:
             chosen = json.loads(Path(options.config).read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise ConfigError([f"The file {options.config!r} can't be read as JSON: {error}."]) from error
         if not isinstance(chosen, dict):
             raise ConfigError([f"The file {options.config!r} must hold one JSON object with settings."])

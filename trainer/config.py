@@ -15,7 +15,9 @@ from trainer.errors import ConfigError
 SCHEDULES = ("linear", "cosine", "constant")
 PRECISIONS = ("auto", "float32", "bf16")
 MASK_SPELLINGS = ("<mask>", "[MASK]")
-SHAPE = re.compile(r"mini|\d+x\d+x\d+x\d+")
+SHAPE = re.compile(r"mini|\d{1,9}x\d{1,9}x\d{1,9}x\d{1,9}", re.ASCII)
+# The smallest vocabulary holds all bytes and the special tokens.
+SHAPE_LIMITS = {"hidden size": (8, 4096), "layers": (1, 128), "heads": (1, 256), "vocabulary": (261, 200_000)}
 
 
 def setting(
@@ -52,7 +54,7 @@ class TrainConfig:
     num_train_epochs: float = setting(3.0, "Passes over the text.", low=0.01, high=10_000)
     max_steps: int | None = setting(None, "End after this many steps instead of epochs.", low=1, high=10**9)
     max_seconds: float | None = setting(None, "End cleanly after this time.", unit="s", low=1, high=10**8)
-    per_device_train_batch_size: int = setting(8, "Blocks a device works on at once.", low=1, high=4096)
+    per_device_train_batch_size: int = setting(8, "Blocks at a time.", low=1, high=4096)
     gradient_accumulation_steps: int = setting(1, "Batches added up for one step.", low=1, high=4096)
     learning_rate: float = setting(2e-5, "Peak learning rate.", low=1e-7, high=1e-2)
     weight_decay: float = setting(0.01, "Decay of the weight matrices.", low=0.0, high=1.0)
@@ -111,19 +113,27 @@ class TrainConfig:
                 yield f"{f.name} is {value!r}; it must be between {_number(low)} and {_number(high)}."
             if isinstance(value, str) and not value.strip():
                 yield f"{f.name} is empty; give it a value or leave it out."
+            if isinstance(value, str) and not is_unicode(value):
+                yield f"{f.name} is {value!r}; half a character in it can't be saved or read."
         if self.probe_text and sum(map(self.probe_text.count, MASK_SPELLINGS)) == 0:
             yield f"probe_text is {self.probe_text!r}; it needs a <mask> where a word is to be guessed."
-        if self.from_scratch and not SHAPE.fullmatch(self.from_scratch):
-            yield (
-                f"from_scratch is {self.from_scratch!r}; it must be 'mini' or four numbers, hidden size x layers "
-                "x heads x vocabulary, such as 256x4x4x8192."
-            )
+        if self.from_scratch:
+            yield from _shape_problems(self.from_scratch)
 
     def check(self) -> TrainConfig:
         """Itself. Raises: ConfigError with all problems at once."""
         if problems := list(self.problems()):
             raise ConfigError(problems)
         return self
+
+
+def is_unicode(text: str) -> bool:
+    """Whether `text` can be written down: no file and no tokenizer takes half a character (a lone surrogate)."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def kind_of(f: Field[Any]) -> str:
@@ -150,6 +160,20 @@ def _of_type(f: Field[Any], value: Any) -> Any:
     if not math.isfinite(number) or (base == "int" and number != int(number)):
         raise ValueError
     return int(value if isinstance(value, int) else number) if base == "int" else number
+
+
+def _shape_problems(text: str) -> Iterator[str]:
+    if not SHAPE.fullmatch(text):
+        form = "hidden size x layers x heads x vocabulary, such as 256x4x4x8192"
+        yield f"from_scratch is {text!r}; it must be 'mini' or four numbers, {form}."
+    elif text != "mini":
+        sizes = [int(number) for number in text.split("x")]
+        for (part, (low, high)), size in zip(SHAPE_LIMITS.items(), sizes, strict=True):
+            if not low <= size <= high:
+                yield f"from_scratch is {text!r}; its {part} must be between {_number(low)} and {_number(high)}."
+        width, _, heads, _ = sizes
+        if heads and width % (2 * heads):
+            yield f"from_scratch is {text!r}; its hidden size must be an even multiple of its {heads} heads."
 
 
 def _number(value: float) -> str:

@@ -149,7 +149,7 @@ def decode_lines(data: bytes) -> tuple[list[dict[str, Any]], int]:
     for line in data[:end].split(b"\n"):
         try:
             record = json.loads(line)
-        except ValueError:  # an empty line, or one cut off by a full disk
+        except (ValueError, RecursionError):  # an empty line, or one cut off by a full disk
             continue
         if isinstance(record, dict) and isinstance(record.get("kind"), str):
             records.append(record)

@@ -78,7 +78,7 @@ MODELS = (
 DATASETS = (
     DatasetPreset(
         id="bundled",
-        label="Science questions and answers (bundled)",
+        label="Science Q&A (bundled)",
         licence="CC0-1.0",
         language="English",
         about="Questions and answers written for Mask Studio, in the shape of ELI5.",
@@ -86,7 +86,7 @@ DATASETS = (
     ),
     DatasetPreset(
         id="dany0407/eli5_category",
-        label="ELI5, first 5,000 questions (the tutorial's)",
+        label="ELI5, the tutorial's 5,000",
         licence="unknown",
         language="English",
         about="Explanations from Reddit's r/explainlikeimfive; the licence of the posts is unknown.",
@@ -94,7 +94,7 @@ DATASETS = (
     ),
     DatasetPreset(
         id="Pavithree/askScience",
-        label="r/askscience, first 5,000 questions",
+        label="r/askscience, 5,000",
         licence="unknown",
         language="English",
         about="Questions and answers from Reddit's r/askscience; the licence of the posts is unknown.",

@@ -15,6 +15,7 @@ from trainer.engine.documents import load_documents
 from trainer.engine.evaluation import evaluate_model
 from trainer.engine.model import load_model
 from trainer.engine.preparation import masking_for
+from trainer.errors import DataError
 
 
 def assess(config: TrainConfig, *, held_out_only: bool = False) -> dict[str, Any]:
@@ -36,10 +37,13 @@ def assess(config: TrainConfig, *, held_out_only: bool = False) -> dict[str, Any
             Path(scratch) / "blocks.ids",
             whole_words=config.whole_word_mask,
         )
-        return evaluate_model(
+        result = evaluate_model(
             model,
             blocks,
             masking_for(config, model),
             batch_size=config.per_device_train_batch_size,
             accelerator=accelerator,
         )
+    if not result["masked_tokens"]:
+        raise DataError("The text is too short: no token of it was masked.", "Use more text, or mask a larger share.")
+    return result

@@ -95,6 +95,8 @@ def _damage(folder: Path) -> str | None:
     """What is wrong with a checkpoint, or None."""
     try:
         manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text())
+        if STATE not in manifest:
+            return f"its manifest names no {STATE}"
         for name, facts in manifest.items():
             if (folder / name).stat().st_size != facts["size"]:
                 return f"{name} has the wrong size"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,19 +42,26 @@ class Documents:
 
 def load_documents(config: TrainConfig) -> Documents:
     """The documents that `config` names. Raises: DataError."""
-    datasets.disable_progress_bars()
-    rows = _rows(config)
-    wanted = config.text_column or next((p.settings["text_column"] for p in DATASETS if p.id == config.dataset), None)
-    column = _column(rows, wanted)
-    joined = rows.map(
-        lambda row: {"text": " ".join(texts_at(row, column)).removeprefix("\ufeff").strip()},
-        remove_columns=rows.column_names,
-    )
+    rows, column = open_source(config)
+    with _utf8_expected(config):
+        joined = rows.map(
+            lambda row: {"text": " ".join(texts_at(row, column)).removeprefix("\ufeff").strip()},
+            remove_columns=rows.column_names,
+        )
     full = joined.filter(lambda text: bool(text), input_columns="text")
     if not len(full):
         raise DataError(f"The text of {config.dataset!r} is empty.", "Choose a file or column that has text in it.")
     skipped = len(joined) - len(full)
     return Documents(full.select(range(min(len(full), config.max_documents or len(full)))), column, skipped)
+
+
+def open_source(config: TrainConfig) -> tuple[Dataset, str]:
+    """The rows of the source that `config` names, and the column with the text. Raises: DataError."""
+    datasets.disable_progress_bars()
+    wanted = config.text_column or next((p.settings["text_column"] for p in DATASETS if p.id == config.dataset), None)
+    with _utf8_expected(config):
+        rows = _rows(config)
+        return rows, _column(rows, wanted)
 
 
 def texts_at(value: Any, path: str) -> Iterator[str]:
@@ -79,9 +87,23 @@ def text_columns(features: Any, prefix: str = "") -> Iterator[str]:
         yield prefix
 
 
+def text_paths(value: Any, prefix: str = "") -> Iterator[str]:
+    """The path of every string in a row: for columns whose rows differ in shape, so that their type is just `Json`."""
+    if isinstance(value, Mapping):
+        for name, item in value.items():
+            yield from text_paths(item, f"{prefix}.{name}" if prefix else name)
+    elif isinstance(value, list):
+        for item in value:
+            yield from text_paths(item, prefix)
+    elif isinstance(value, str):
+        yield prefix
+
+
 def _column(rows: Dataset, wanted: str | None) -> str:
     """The column asked for, or the likeliest: a usual name, else the one with the most text in its first rows."""
-    columns = list(text_columns(dict(rows.features)))
+    sample = rows.select(range(min(100, len(rows))))
+    mixed = sample.select_columns([name for name, feature in rows.features.items() if "Json" in repr(feature)])
+    columns = [*text_columns(dict(rows.features)), *dict.fromkeys(path for row in mixed for path in text_paths(row))]
     if wanted in columns:
         return wanted
     named = ", ".join(columns) or "none"
@@ -90,7 +112,6 @@ def _column(rows: Dataset, wanted: str | None) -> str:
     if not columns:
         raise DataError("No column of the data set holds text.", f"Its columns are: {', '.join(rows.column_names)}.")
     usual = [name for name in USUAL_COLUMNS if name in columns]
-    sample = rows.select(range(min(100, len(rows))))
     return usual[0] if usual else max(columns, key=lambda c: sum(len(t) for row in sample for t in texts_at(row, c)))
 
 
@@ -116,18 +137,32 @@ def _rows(config: TrainConfig) -> Dataset:
 
 def _load(source: str, config: TrainConfig, **options: Any) -> Dataset:
     """`datasets.load_dataset`, with the library's many ways to fail turned into sentences."""
-    what = f"The data set {Path(config.dataset).name if Path(config.dataset).exists() else config.dataset!r}"
+    what = _title(config)
     try:
         return datasets.load_dataset(source, split=config.split, **options)
-    except UnicodeDecodeError as error:
-        raise DataError(f"{what} is not UTF-8 text (byte {error.start}).", "Save it as UTF-8 and try again.") from error
     except datasets.exceptions.DatasetNotFoundError as error:
         raise DataError(f"{what} was not found on the Hub.", "Check the name; private ones need HF_TOKEN.") from error
     except (ConnectionError, TimeoutError) as error:
         raise DataError(f"{what} could not be fetched.", "Is the Hugging Face Hub in reach?") from error
     except (datasets.exceptions.DatasetGenerationError, ValueError, RuntimeError, OSError) as error:
-        detail = str(error.__cause__ or error).strip().splitlines()[0] if str(error.__cause__ or error).strip() else ""
+        cause = error.__cause__ or error
+        if isinstance(cause, UnicodeDecodeError):
+            raise cause from None
+        detail = next(iter(str(cause).strip().splitlines()), "")
         raise DataError(f"{what} could not be read: {detail[:300]}", "Check file, split and configuration.") from error
+
+
+@contextmanager
+def _utf8_expected(config: TrainConfig) -> Iterator[None]:
+    """Turns a decoding error into a sentence; JSON is decoded only when its rows are looked at."""
+    try:
+        yield
+    except UnicodeDecodeError as error:
+        raise DataError(f"{_title(config)} is not UTF-8 text.", "Save it as UTF-8 and try again.") from error
+
+
+def _title(config: TrainConfig) -> str:
+    return f"The data set {Path(config.dataset).name if Path(config.dataset).exists() else config.dataset!r}"
 
 
 def _has_paragraphs(path: Path) -> bool:

@@ -14,7 +14,8 @@ from trainer.config import TrainConfig
 from trainer.engine import hardware
 from trainer.engine.checkpoint import newest_checkpoint, read_state
 from trainer.engine.preparation import BLOCKS, prepare
-from trainer.engine.training import Training, versions
+from trainer.engine.training import Training
+from trainer.engine.versions import versions
 from trainer.errors import TrainerError, TrainingError
 from trainer.events import Emit, Event, Failed, Finished, PhaseChanged, RunStarted, Warned
 
@@ -105,7 +106,7 @@ def _fit(config: TrainConfig, emit: Emit, should_stop: Callable[[], bool], outpu
         if evaluation_due or save_due or training.step % config.logging_steps == 0:
             training.log()
         if evaluation_due:
-            training.evaluate()
+            training.evaluate(scheduled=training.step % eval_steps == 0)
         if not training.is_patient():
             reason = "completed"
         if save_due:
@@ -127,8 +128,7 @@ def _reason_to_end(training: Training, should_stop: Callable[[], bool], seconds:
     config, accelerator = training.config, training.accelerator
     early = 1 if should_stop() else 2 if config.max_seconds and seconds >= config.max_seconds else 0
     if accelerator.num_processes > 1:
-        early = int(accelerator.reduce(torch.tensor([early], device=accelerator.device), "sum").item())
-        early = min(early, 2)
+        early = int(accelerator.gather(torch.tensor([early], device=accelerator.device)).max())
     if early:
         return EARLY[early - 1]
     return "completed" if training.step >= training.plan.steps else None

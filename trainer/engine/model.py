@@ -15,7 +15,7 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntry
 from torch import Tensor, nn
 from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
-from trainer.config import MASK_SPELLINGS
+from trainer.config import MASK_SPELLINGS, is_unicode
 from trainer.errors import ModelError, PredictionError
 from trainer.presets import BUNDLED_MODEL, is_hub_id
 
@@ -23,9 +23,10 @@ FILES = ("config.json", "*.safetensors", "*.safetensors.index.json", "tokenizer*
          "special_tokens_map.json", "added_tokens.json")  # fmt: skip
 HEADER_LIMIT = 25 << 20  # bytes; of a safetensors file
 # A config.json is a stranger's: three million layers would fill the memory before any weight is compared.
-LIMITS = {"num_hidden_layers": 128, "n_layers": 128, "hidden_size": 16_384, "dim": 16_384, "intermediate_size": 65_536,
-          "hidden_dim": 65_536, "num_attention_heads": 256, "n_heads": 256, "vocab_size": 2_000_000,
-          "max_position_embeddings": 1_000_000}  # fmt: skip
+LIMITS = {"num_hidden_layers": 128, "n_layers": 128, "encoder_layers": 128, "decoder_layers": 128,
+          "hidden_size": 16_384, "dim": 16_384, "intermediate_size": 65_536, "hidden_dim": 65_536,
+          "num_attention_heads": 256, "n_heads": 256, "vocab_size": 2_000_000, "max_position_embeddings": 1_000_000,
+          "num_labels": 100_000}  # fmt: skip
 
 HEADS: dict[str, Callable[[Any, Tensor], Tensor]] = {
     "bert": lambda model, hidden: model.cls(hidden),
@@ -74,6 +75,8 @@ class MaskedLanguageModel(nn.Module):
 
     def encode(self, text: str) -> list[int]:
         """The tokens of a text, `<mask>` and `[MASK]` understood. Raises: PredictionError."""
+        if not is_unicode(text):
+            raise PredictionError("The text has half a character in it, which no tokenizer reads.", "Type it anew.")
         for spelling in MASK_SPELLINGS:
             text = text.replace(spelling, self.tokenizer.mask_token)
         ids = self.tokenizer(text, verbose=False)["input_ids"]
@@ -104,8 +107,7 @@ class MaskedLanguageModel(nn.Module):
 
 def load_model(name: str, *, precision: str = "float32") -> MaskedLanguageModel:
     """The model and tokenizer called `name`, checked, with float32 weights. Raises: ModelError."""
-    folder = find_model(name)
-    _check_config(folder, name)
+    folder = check_model(name)
     transformers.utils.logging.disable_progress_bar()
     try:
         config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False)
@@ -120,7 +122,7 @@ def load_model(name: str, *, precision: str = "float32") -> MaskedLanguageModel:
             output_loading_info=True,
         )
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
-    except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
+    except Exception as error:  # of any kind: the files are a stranger's, and the libraries take them at their word
         raise ModelError(f"The model {name!r} can't be opened: {_first_line(error)}", "Choose another one.") from error
     if report["missing_keys"]:
         missing = sorted(report["missing_keys"])
@@ -132,6 +134,13 @@ def load_model(name: str, *, precision: str = "float32") -> MaskedLanguageModel:
     return MaskedLanguageModel(model, tokenizer, precision=precision)
 
 
+def check_model(name: str) -> Path:
+    """The folder of a model that may be opened, judged without opening it. Raises: ModelError."""
+    folder = find_model(name)
+    _check_config(folder, name)
+    return folder
+
+
 def check_tokenizer(tokenizer: Any, embeddings: int, name: str, folder: Path) -> None:
     """Refuses a tokenizer that can't be used for filling masks with this model. Raises: ModelError."""
     if tokenizer.mask_token_id is None:
@@ -139,6 +148,8 @@ def check_tokenizer(tokenizer: Any, embeddings: int, name: str, folder: Path) ->
             f"The tokenizer of {name!r} has no mask token, so there is nothing to fill.",
             "Choose a masked language model, such as distilbert/distilroberta-base.",
         )
+    if len(tokenizer) <= len(tokenizer.all_special_ids):
+        raise ModelError(f"The tokenizer of {name!r} is missing; its folder has no files of one.", "Add them to it.")
     if len(tokenizer) > embeddings:
         raise ModelError(
             f"The tokenizer of {name!r} has {len(tokenizer):,} entries, its model only {embeddings:,}.",
@@ -183,7 +194,7 @@ def _check_config(folder: Path, name: str) -> None:
         kind = config["model_type"]
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise ModelError(f"{name!r} is not a model folder: config.json can't be read.", "Choose another.") from error
-    if kind not in MODEL_FOR_MASKED_LM_MAPPING_NAMES:
+    if not isinstance(kind, str) or kind not in MODEL_FOR_MASKED_LM_MAPPING_NAMES:
         raise ModelError(f"{name!r} is a {kind!r} model, which can't fill masks.", "Choose a BERT-like model.")
     for key, limit in LIMITS.items():
         size = config.get(key, 1)
@@ -209,10 +220,9 @@ def _header(file: Path, name: str) -> dict[str, Any]:
         if not 0 < size <= HEADER_LIMIT:
             raise ModelError(f"{file.name} of {name!r} is not a safetensors file.", "Fetch the model again.")
         try:
-            header: dict[str, Any] = json.loads(stream.read(size))
-        except (ValueError, RecursionError) as error:
+            return dict(json.loads(stream.read(size)))
+        except (ValueError, TypeError, RecursionError) as error:
             raise ModelError(f"{file.name} of {name!r} is damaged.", "Fetch the model again.") from error
-    return header
 
 
 def _first_line(error: Exception) -> str:

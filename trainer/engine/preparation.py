@@ -11,9 +11,9 @@ from transformers import AutoTokenizer
 from trainer.config import TrainConfig
 from trainer.engine.blocks import Blocks, make_blocks, split_documents
 from trainer.engine.checkpoint import replace_folder
-from trainer.engine.documents import Documents, load_documents
+from trainer.engine.documents import Documents, load_documents, open_source
 from trainer.engine.masking import Masking
-from trainer.engine.model import MaskedLanguageModel, load_model
+from trainer.engine.model import MaskedLanguageModel, check_model, load_model
 from trainer.engine.scratch import new_model, shape_of, train_tokenizer
 from trainer.errors import ConfigError, DataError
 from trainer.events import Emit, PhaseChanged, Planned, Warned
@@ -31,6 +31,13 @@ class Prepared:
     held_out: Blocks
     masking: Masking
     plan: Planned
+
+
+def check_sources(config: TrainConfig) -> None:
+    """Refuses a text or a model that can't be opened, before anything is made. Raises: DataError, ModelError."""
+    open_source(config)
+    if config.from_scratch is None:
+        check_model(config.model)
 
 
 def prepare(

@@ -8,20 +8,19 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import accelerate
 import torch
-import transformers
 from accelerate import Accelerator
 from safetensors.torch import load_model as load_weights
 from safetensors.torch import save_model as save_weights
 
-import trainer
 from trainer.config import TrainConfig
 from trainer.engine.checkpoint import STATE, replace_folder, save_checkpoint, write_json
 from trainer.engine.evaluation import evaluate_model
 from trainer.engine.masking import DROPOUT, MaskedBatch, hashed, shuffled
+from trainer.engine.optimizer import adamw
 from trainer.engine.preparation import Prepared
 from trainer.engine.schedule import learning_rate_at
+from trainer.engine.versions import versions
 from trainer.errors import TrainingError
 from trainer.events import CheckpointSaved, Emit, Evaluated, Probed, StepLogged, Warned
 
@@ -50,8 +49,7 @@ class Training:
         self.model = prepared.model.to(accelerator.device)  # the module itself; `wrapped` is what ranks share
         if config.compile:
             self.model.compile()
-        optimizer = torch.optim.AdamW(_decay_groups(self.model, config.weight_decay), lr=0.0, fused=True)
-        self.wrapped, self.optimizer = accelerator.prepare(self.model, optimizer)
+        self.wrapped, self.optimizer = accelerator.prepare(self.model, adamw(self.model, config.weight_decay))
         self.order: tuple[int, torch.Tensor] = (-1, torch.empty(0))
         self.started = time.monotonic()
         self._new_window()
@@ -162,28 +160,34 @@ class Training:
         ]
         self.emit(Probed(step=self.step, text=self.config.probe_text, candidates=candidates))
 
-    def evaluate(self) -> None:
-        """The held-out loss; a model better than all before replaces `model/`."""
-        if not len(self.held_out):
-            self._save_model()
-            return
+    def evaluate(self, *, scheduled: bool = True) -> None:
+        """The held-out loss; a model better than all before replaces `model/`.
+
+        One out of turn, of a run that is being stopped, does not count against its patience: it may be resumed.
+        """
         began = time.monotonic()
         batch_size = max(1, self.config.per_device_train_batch_size)
         result = evaluate_model(
             self.model, self.held_out, self.masking, batch_size=batch_size, accelerator=self.accelerator
         )
+        if not result["masked_tokens"]:  # nothing is held out, or too little for a mask
+            self._save_model()
+            return
         if not math.isfinite(result["loss"]):
             raise TrainingError(
                 f"The held-out loss is not a finite number at step {self.step}.",
-                "Use more text, or a lower learning rate.",
+                "Start again with a lower learning rate.",
             )
         best = result["loss"] < self.best_loss
-        self.evaluations_since_best = 0 if best else self.evaluations_since_best + 1
+        self.evaluations_since_best = 0 if best else self.evaluations_since_best + scheduled
         if best:
             self.best_loss = result["loss"]
             self._save_model()
         self.evaluated_step = self.step
-        self.evaluation_seconds = time.monotonic() - began
+        seconds = torch.tensor(time.monotonic() - began, device=self.accelerator.device)
+        self.evaluation_seconds = self.accelerator.reduce(
+            seconds, "mean"
+        ).item()  # the same on all ranks, which decide by it
         self.emit(Evaluated(step=self.step, epoch=self.epoch, best=best, **result))
         self._new_window()
 
@@ -247,22 +251,3 @@ class Training:
         self.window_nats = torch.zeros((), device=self.accelerator.device)
         self.window_masked = self.window_tokens = 0
         self.window_start = time.monotonic()
-
-
-def versions() -> dict[str, str]:
-    """The versions a run's numbers depend on."""
-    return {
-        "mask_studio": trainer.__version__,
-        "torch": torch.__version__,
-        "transformers": transformers.__version__,
-        "accelerate": accelerate.__version__,
-    }
-
-
-def _decay_groups(model: torch.nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Matrices decay; biases and the scales of normalizations don't, as in `transformers.Trainer`."""
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    return [
-        {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": weight_decay},
-        {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
-    ]

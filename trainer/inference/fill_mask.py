@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
+from trainer.config import is_unicode
 from trainer.engine import hardware
 from trainer.engine.model import MaskedLanguageModel, find_model, load_model
 from trainer.errors import PredictionError
@@ -81,7 +82,8 @@ class MaskFiller:
 
 def target_token(tokenizer: Any, target: str) -> int:
     """The one token that means `target` as a word of its own: with a space before it where the tokenizer has that."""
-    for spelling in (f" {target.strip()}", target.strip()):
+    spellings = (f" {target.strip()}", target.strip()) if is_unicode(target) else ()
+    for spelling in spellings:
         ids = tokenizer(spelling, add_special_tokens=False, verbose=False)["input_ids"]
         if len(ids) == 1 and ids[0] != tokenizer.unk_token_id:
             return int(ids[0])

@@ -30,39 +30,60 @@ class WorkerFacts:
 class FillService:
     """Answers prediction requests from one spawned worker, which is replaced when it dies or takes too long."""
 
-    def __init__(self, *, timeout_seconds: float = 120.0) -> None:
+    def __init__(self, *, timeout_seconds: float = 120.0, memory_bytes: int | None = None) -> None:
         self._timeout = timeout_seconds
-        self._lock = threading.Lock()
+        self._memory_bytes = memory_bytes  # of the worker's address space; None: what suits the machine
+        self._turn = threading.Lock()  # one request at a time, so that one which ends the worker takes no other along
+        self._lock = threading.Lock()  # for the two below
         self._pool: ProcessPoolExecutor | None = None
         self._facts: Future[WorkerFacts] | None = None
 
     def start(self) -> None:
         """Starts the worker, which loads the bundled model; returns at once."""
-        with self._lock:
-            if self._pool is None:
-                context = multiprocessing.get_context("spawn")
-                self._pool = ProcessPoolExecutor(1, mp_context=context, initializer=_prepare_worker)
-                self._facts = self._pool.submit(_warm_up)
+        self._running()
 
     def facts(self) -> WorkerFacts | None:
         """Process and device of the worker; None while it is starting."""
-        if self._facts is None or not self._facts.done() or self._facts.exception() is not None:
+        facts = self._facts
+        if facts is None or not facts.done() or facts.cancelled() or facts.exception() is not None:
             return None
-        return self._facts.result()
+        return facts.result()
 
     def fill(
         self, text: str, model: str = "bundled", top_k: float = 5, targets: Sequence[str] | None = None
     ) -> list[FilledMask]:
         """As `MaskFiller.fill`. Raises: TrainerError; a request that ends the worker gets a sentence, too."""
-        self.start()
-        pool = self._pool
+        if not self._turn.acquire(timeout=self._timeout):
+            raise PredictionError("Others are being answered, and it takes long.", "Try again in a moment.")
         try:
-            assert pool is not None
-            return pool.submit(_fill, text, model, top_k, targets).result(self._timeout)
+            return self._answer(text, model, top_k, targets)
+        finally:
+            self._turn.release()
+
+    def close(self) -> None:
+        """Ends the worker."""
+        self._discard(self._pool)
+
+    def _running(self) -> ProcessPoolExecutor:
+        with self._lock:
+            if self._pool is None:
+                self._pool = ProcessPoolExecutor(
+                    1,
+                    mp_context=multiprocessing.get_context("spawn"),
+                    initializer=_prepare_worker,
+                    initargs=(self._memory_bytes,),
+                )
+                self._facts = self._pool.submit(_warm_up)
+            return self._pool
+
+    def _answer(self, *request: Any) -> list[FilledMask]:
+        pool = self._running()
+        try:
+            return pool.submit(_fill, *request).result(self._timeout)
         except BrokenProcessPool as error:
             self._discard(pool)
             raise PredictionError(
-                "The process that predicts ended while it worked on this; it has been started again.",
+                "The process that predicts ended while it worked on this.",
                 "Try once more; if it happens again, the model or the text is too much for this machine.",
             ) from error
         except WaitedTooLong as error:
@@ -71,12 +92,8 @@ class FillService:
                 f"There was no answer within {self._timeout:g} seconds.", "Try a shorter text or a smaller model."
             ) from error
 
-    def close(self) -> None:
-        """Ends the worker."""
-        self._discard(self._pool)
-
     def _discard(self, pool: ProcessPoolExecutor | None) -> None:
-        """Ends `pool`, unless another request already has, and lets the next request start anew."""
+        """Ends `pool`, unless that was done already, and lets the next request start anew."""
         with self._lock:
             if pool is None or pool is not self._pool:
                 return
@@ -90,16 +107,16 @@ class FillService:
 _filler: Any = None  # in the worker only: a MaskFiller
 
 
-def _prepare_worker() -> None:
+def _prepare_worker(memory_bytes: int | None) -> None:
     """Ends with the page's process, however that ends; leaves signals to it; bounds the memory a model may take."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     threading.Thread(target=lambda: (parent.join(), os._exit(0)), daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _limit_memory()
+    _limit_memory(memory_bytes)
 
 
-def _limit_memory() -> None:
+def _limit_memory(memory_bytes: int | None) -> None:
     """The address space of a processor's child; not with a GPU, whose driver maps far more than it uses."""
     try:
         import resource
@@ -109,13 +126,14 @@ def _limit_memory() -> None:
 
     if not torch.cuda.is_available():
         physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-        resource.setrlimit(resource.RLIMIT_AS, (max(physical, 8 << 30),) * 2)
+        resource.setrlimit(resource.RLIMIT_AS, (memory_bytes or max(physical // 2, 6 << 30),) * 2)
 
 
 def _warm_up() -> WorkerFacts:
     from trainer.engine import hardware
 
-    _fill("A <mask>.", "bundled", 1, None)
+    with contextlib.suppress(TrainerError):  # whoever asks that model will be told
+        _fill("A <mask>.", "bundled", 1, None)
     chosen = hardware.choose()
     return WorkerFacts(os.getpid(), chosen.device, chosen.name)
 

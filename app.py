@@ -1,0 +1,34 @@
+"""Mask Studio: `python app.py` serves the page. The environment is read here and nowhere below."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+
+
+def main() -> None:
+    """Wires runs, predictions and page together, and serves until told to stop."""
+    os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+
+    from trainer.__main__ import home
+    from trainer.inference.worker import FillService
+    from trainer.runs.manager import RunManager
+    from trainer.ui.page import build_page, launch_settings
+
+    runs = RunManager(home(), os.environ)
+    fills = FillService()
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))  # runs live on; the worker goes with us
+    page = build_page(runs, fills)
+    page.launch(prevent_thread_lock=True, **launch_settings())
+    fills.start()  # only now: the page is served while the model loads
+    try:
+        page.block_thread()
+    finally:
+        fills.close()
+        runs.close()
+
+
+if __name__ == "__main__":  # the spawned worker imports this file, too
+    main()

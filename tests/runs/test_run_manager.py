@@ -1,0 +1,149 @@
+"""Runs are started, shown, stopped, resumed and deleted."""
+
+import json
+import threading
+import time
+
+import pytest
+
+from trainer.config import TrainConfig
+from trainer.errors import ConfigError, RunError
+from trainer.runs.folder import RunFolder
+
+
+def test_runs_go_one_at_a_time_in_the_order_they_were_started(stage):
+    manager = stage.manager()
+    ids = stage.start(manager, "quick", "quick", "quick")
+    assert [view.id for view in manager.views()] == ids[::-1]
+    assert manager.latest().id == ids[2]
+    stage.until_state(manager, ids[2], "completed")
+    assert stage.order() == [f"{word} {run_id}" for run_id in ids for word in ("begin", "end")]
+    assert [stage.last_kinds(run_id) for run_id in ids] == [["finished"]] * 3
+    assert manager.current() is None
+
+
+def test_start_answers_at_once_and_the_queue_tells_positions(stage):
+    manager = stage.manager()
+    first = stage.start(manager, "wait")[0]
+    stage.until_begun(manager, first)
+    for position in (1, 2, 3):
+        began = time.perf_counter()
+        (run_id,) = stage.start(manager, "wait")
+        assert time.perf_counter() - began < 0.1
+        view = manager.view(run_id)
+        assert (view.state, view.queue_position) == ("queued", position)
+    assert manager.current().id == first
+
+
+def test_starts_from_many_threads_each_get_a_run_of_their_own(stage):
+    manager = stage.manager(command=lambda folder: ["true"])
+    ids = []
+    threads = [threading.Thread(target=lambda: ids.extend(stage.start(manager, "wait"))) for _ in range(12)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(set(ids)) == len(manager.views()) == 12
+
+
+def test_a_configuration_with_problems_and_a_full_queue_are_refused(stage):
+    manager = stage.manager(max_queued=1)
+    with pytest.raises(ConfigError, match="learning_rate"):
+        manager.start(TrainConfig(learning_rate=7.0))
+    assert manager.views() == []
+    (first,) = stage.start(manager, "wait")
+    stage.until_begun(manager, first)
+    stage.start(manager, "wait")
+    with pytest.raises(RunError, match="waiting already"):
+        stage.start(manager, "wait")
+
+
+def test_a_waiting_run_is_stopped_at_once_and_never_begins(stage):
+    manager = stage.manager()
+    first, second, third = stage.start(manager, "wait", "quick", "quick")
+    stage.until_begun(manager, first)
+    manager.stop(second)
+    assert manager.view(second).state == "stopped"
+    assert manager.view(third).queue_position == 1
+    manager.stop(first)
+    stage.until_state(manager, third, "completed")
+    assert f"begin {second}" not in stage.order()
+    record = json.loads((stage.home / second / "events.jsonl").read_text())
+    assert (record["kind"], record["reason"], record["step"], record["model"]) == ("finished", "stopped", 0, None)
+
+
+def test_a_running_run_stops_in_its_own_time_and_cannot_be_stopped_again(stage):
+    manager = stage.manager()
+    (run_id,) = stage.start(manager, "wait")
+    stage.until_begun(manager, run_id)
+    manager.stop(run_id)
+    stage.until_state(manager, run_id, "stopped")
+    with pytest.raises(RunError, match="is over: stopped"):
+        manager.stop(run_id)
+    assert stage.last_kinds(run_id) == ["finished"]
+
+
+def test_a_stopped_run_goes_on_from_its_checkpoint(stage):
+    manager = stage.manager()
+    (run_id,) = stage.start(manager, "checkpoint")
+    stage.until_begun(manager, run_id)
+    with pytest.raises(RunError, match="has not ended"):
+        manager.resume(run_id)
+    manager.stop(run_id)
+    assert stage.until_state(manager, run_id, "stopped").can_resume
+    manager.resume(run_id)
+    assert manager.view(run_id).state in ("queued", "running")
+    view = stage.until_state(manager, run_id, "completed")
+    assert [point["step"] for point in view.points] == [1]
+    assert not (stage.home / run_id / "stop").exists()
+
+
+def test_a_run_without_a_checkpoint_cannot_be_resumed(stage):
+    manager = stage.manager()
+    (run_id,) = stage.start(manager, "quick")
+    stage.until_state(manager, run_id, "completed")
+    with pytest.raises(RunError, match="no checkpoint"):
+        manager.resume(run_id)
+
+
+def test_a_run_is_deleted_only_when_it_is_over(stage):
+    manager = stage.manager()
+    first, second = stage.start(manager, "wait", "wait")
+    stage.until_begun(manager, first)
+    for run_id in (first, second):
+        with pytest.raises(RunError, match="has not ended"):
+            manager.delete(run_id)
+    manager.stop(second)
+    manager.stop(first)
+    stage.until_state(manager, first, "stopped")
+    for run_id in (first, second):
+        manager.delete(run_id)
+        with pytest.raises(RunError, match="There is no run"):
+            manager.view(run_id)
+    assert manager.views() == []
+
+
+def test_models_are_those_of_the_runs_that_have_one(stage):
+    manager = stage.manager()
+    with_model, without = stage.start(manager, "quick", "quick")
+    stage.until_state(manager, without, "completed")
+    (stage.home / with_model / "model").mkdir()
+    (stage.home / with_model / "model" / "config.json").touch()
+    assert manager.models() == [(with_model, manager.view(with_model).name)]
+    assert manager.model_folder(with_model) == stage.home / with_model / "model"
+    with pytest.raises(RunError, match="has no model"):
+        manager.model_folder(without)
+
+
+def test_damaged_folders_are_shown_and_do_not_stop_the_others(stage):
+    garbage = RunFolder(stage.home / "20260101-120000-calm-lynx")
+    garbage.path.mkdir()
+    garbage.config.write_bytes(b"\xff{")
+    garbage.events.write_bytes(b"\x00\xff\n[1]\n{\n" + b"[" * 50)
+    garbage.lock.write_bytes(b"\xff")
+    (stage.home / "20260101-120001-calm-wren").touch()
+    manager = stage.manager()
+    (view,) = manager.views()
+    assert (view.state, view.config) == ("interrupted", None)
+    (run_id,) = stage.start(manager, "quick")
+    stage.until_state(manager, run_id, "completed")

@@ -1,0 +1,106 @@
+"""The page in a real Chromium, as a visitor meets it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def tab(session_app: Any, browser: Any) -> Iterator[Any]:
+    """The page freshly opened; JavaScript errors fail the test."""
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    page.set_default_timeout(60_000)
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.goto(session_app.url)
+    page.wait_for_selector("#start:visible, #stop:visible")
+    yield page
+    page.close()
+    assert not errors
+
+
+def points(page: Any) -> int:
+    """How many points the loss chart's curves have: the corners of their paths."""
+    paths = page.locator("#loss-chart svg .mark-line path").evaluate_all("all => all.map(p => p.getAttribute('d'))")
+    return sum(path.count("L") + path.count("M") for path in paths if path)
+
+
+def test_train_reload_stop_try(tab: Any, eventually: Callable) -> None:
+    tab.get_by_label("Epochs").fill("40")
+    tab.locator("#start").click()
+    tab.wait_for_selector(".state.running")
+    eventually(lambda: points(tab) >= 4)
+    earlier = points(tab)
+    eventually(lambda: points(tab) > earlier)  # it grows while the run goes on
+    assert "no GPU found" in tab.locator("#run-panel").inner_text() or tab.locator(".device").inner_text()
+    name, seen = tab.locator(".run .head strong").inner_text(), points(tab)
+
+    tab.reload()
+    tab.wait_for_selector(".state.running")
+    assert tab.locator(".run .head strong").inner_text() == name
+    eventually(lambda: points(tab) >= seen)
+
+    tab.locator("#stop").click()
+    tab.wait_for_selector(".state.stopped")
+    assert "Perplexity" in tab.locator(".numbers").inner_text()
+    tab.locator("#try-model").click()
+    tab.wait_for_selector("#fill:visible")
+    assert name in tab.locator("#fill-model input").input_value()
+    tab.locator("#fill").click()
+    tab.wait_for_selector("#bars-1 svg .mark-rect path")
+    assert tab.locator("#bars-1 svg .mark-rect path").count() == 5
+
+
+def test_two_masks_get_two_charts_and_a_table(tab: Any) -> None:
+    tab.get_by_role("tab", name="Fill the mask").click()
+    tab.locator("#sentence textarea").fill("The <mask> orbits the [MASK].")
+    tab.locator("#fill").click()
+    tab.wait_for_selector("#bars-2 svg .mark-rect path")
+    assert tab.locator(".completed mark").count() == 2
+    tab.get_by_text("The same as a table").click()
+    tab.wait_for_selector("table:visible")
+    assert "sentence" in tab.locator("table:visible").first.inner_text()
+
+
+def test_a_sentence_without_a_mask_is_told_what_to_do(tab: Any) -> None:
+    tab.get_by_role("tab", name="Fill the mask").click()
+    tab.locator("#sentence textarea").fill("Nothing to guess.")
+    tab.locator("#fill").click()
+    tab.get_by_text("Put <mask> where a word is to be guessed.").wait_for()
+
+
+def test_a_learning_rate_of_five_is_told_its_limits(tab: Any) -> None:
+    tab.get_by_label("Learning rate").fill("5")
+    tab.locator("#start").click()
+    tab.get_by_text("learning_rate is 5.0; it must be between 1e-07 and 0.01.").wait_for()
+    assert tab.locator("#start").is_visible()
+
+
+def test_markup_in_a_sentence_stays_text(tab: Any) -> None:
+    tab.get_by_role("tab", name="Fill the mask").click()
+    tab.locator("#sentence textarea").fill("<img src=x onerror='window.hurt=1'> is a <mask>.")
+    tab.locator("#fill").click()
+    tab.wait_for_selector(".completed")
+    assert "<img src=x" in tab.locator(".completed").inner_text()
+    assert tab.evaluate("window.hurt") is None
+
+
+def test_pasted_text_is_trained_on(tab: Any) -> None:
+    tab.get_by_label("Paste text").check()
+    tab.locator("#pasted textarea").fill("\n\n".join(f"Stone {n} rolls down hill {n * 7}." for n in range(60)))
+    tab.get_by_label("Epochs").fill("1")
+    tab.locator("#start").click()
+    tab.wait_for_selector(".state.completed")
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_nothing_sticks_out_of_the_window(tab: Any, width: int) -> None:
+    tab.set_viewport_size({"width": width, "height": 844})
+    for name in ("Fill the mask", "Fine-tune"):
+        tab.get_by_role("tab", name=name).click()
+        assert tab.evaluate("document.documentElement.scrollWidth") <= width

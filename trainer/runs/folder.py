@@ -1,0 +1,204 @@
+"""One run, one folder: its paths, its name, and the lock that tells whether it lives."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import re
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, Any
+
+from trainer.config import TrainConfig
+from trainer.errors import RunError
+from trainer.events import LAST_KINDS, Event, PhaseChanged, decode_lines, encode
+
+RUN_ID = re.compile(r"([0-9]{8}-[0-9]{6})-([a-z]+-[a-z]+)")
+WAITING = "Waiting in the queue"  # the phase of a run that is to be resumed
+TAIL_BYTES = 64 * 1024
+
+ADJECTIVES = (
+    "able agile amber bold brave bright calm clever cosy curious eager fair fleet gentle glad golden "
+    "happy jolly keen kind lively lucky merry mild noble patient proud quiet silver sunny swift wise"
+).split()
+ANIMALS = (
+    "badger beaver bee bison crane deer dolphin eagle falcon finch fox gecko hare heron hedgehog ibis "
+    "koala lark lynx marten mole moose otter owl panda puffin raven robin seal swan turtle wren"
+).split()
+
+
+class RunFolder:
+    """Every path of a run, and what can be read off them; `lock` is held by whoever writes `events.jsonl`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.config = path / "config.json"
+        self.events = path / "events.jsonl"
+        self.log = path / "log.txt"
+        self.stop = path / "stop"
+        self.lock = path / "lock"
+        self.checkpoints = path / "checkpoints"
+        self.model = path / "model"
+
+    @property
+    def id(self) -> str:
+        return self.path.name
+
+    @property
+    def name(self) -> str:
+        return name_of(self.id)
+
+    def write_config(self, config: TrainConfig) -> None:
+        """Make the folder and save the settings, whole or not at all."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        draft = self.config.with_suffix(".tmp")
+        draft.write_text(config.to_json(), encoding="utf-8")
+        os.replace(draft, self.config)
+
+    def read_config(self) -> TrainConfig:
+        """The settings as saved. Raises: RunError for an unreadable file, ConfigError for what is no setting."""
+        try:
+            values = json.loads(self.config.read_text(encoding="utf-8"))
+            if not isinstance(values, dict):
+                raise ValueError("not a JSON object")
+        except (OSError, ValueError, RecursionError) as error:
+            raise RunError(f"The settings of run {self.name} can't be read: {error}.", "Start a new run.") from error
+        return TrainConfig.from_dict(values)
+
+    @contextmanager
+    def hold(self) -> Iterator[None]:
+        """Be the process of this run, until the end of the block or of the process. Raises: RunError when held."""
+        with locked(self.lock) as file:
+            file.truncate(0)
+            file.write(f"{os.getpid()}\n")
+            file.flush()
+            yield
+
+    def is_alive(self) -> bool:
+        """Whether a process holds this run; the kernel lets go of the lock however that process ends."""
+        try:
+            descriptor = os.open(self.lock, os.O_RDONLY)
+        except FileNotFoundError:
+            return False
+        try:
+            return not _try_lock(descriptor, shared=True)
+        finally:
+            os.close(descriptor)
+
+    def pid(self) -> int | None:
+        """The process that holds this run; None when none does."""
+        try:
+            return int(self.lock.read_text(encoding="ascii")) if self.is_alive() else None
+        except (OSError, ValueError):  # ended, or not yet written, in this very moment
+            return None
+
+    def request_stop(self) -> None:
+        self.stop.touch()
+
+    def stop_requested(self) -> bool:
+        return os.path.exists(self.stop)
+
+    def has_model(self) -> bool:
+        return os.path.exists(self.model / "config.json")
+
+    def has_checkpoints(self) -> bool:
+        return any(self.checkpoints.glob("step-*"))
+
+    def append(self, event: Event) -> None:
+        """Add a line to the events, after the half line of a process that died; only for who holds the lock."""
+        with open(self.events, "a+b") as file:
+            if end := file.seek(0, os.SEEK_END):
+                file.seek(end - 1)
+            whole = file.read(1) in (b"", b"\n")
+            file.write((b"" if whole else b"\n") + encode(event).encode() + b"\n")
+
+    def end(self, event: Event) -> None:
+        """Write the last event of a run that could not do so itself; nothing when it has one, or is alive."""
+        with suppress(RunError), locked(self.lock):  # a process that holds the run will write its own end
+            if (self.last_record() or {}).get("kind") not in LAST_KINDS:
+                self.append(event)
+
+    def last_record(self) -> dict[str, Any] | None:
+        """The newest whole event, without reading the file from its start."""
+        records, _ = decode_lines(_tail(self.events))
+        return records[-1] if records else None
+
+    def is_waiting(self) -> bool:
+        """Whether no process has worked on this run since it was put into the queue."""
+        record = self.last_record()
+        if record is None:
+            return not _tail(self.events)
+        return record["kind"] == PhaseChanged.kind and record.get("phase") == WAITING
+
+    def log_tail(self, lines: int = 10) -> str:
+        """The last lines of the log that are not empty."""
+        text = _tail(self.log).decode("utf-8", errors="replace")
+        return "\n".join([line.rstrip() for line in text.splitlines() if line.strip()][-lines:])
+
+
+@contextmanager
+def locked(path: Path, patience_seconds: float = 1.0) -> Iterator[IO[str]]:
+    """Hold the lock file at `path`. Raises: RunError when somebody else does.
+
+    The patience outlasts readers, which hold it for an instant to see whether it is free.
+    """
+    give_up = time.monotonic() + patience_seconds
+    with open(path, "a+", encoding="ascii") as file:
+        while not _try_lock(file.fileno()):
+            if time.monotonic() >= give_up:
+                raise RunError(f"Run {name_of(path.parent.name)} is already running.", "Wait for its end, or stop it.")
+            time.sleep(0.01)
+        yield file
+
+
+def new_run_id(existing: Iterable[str], now: float | None = None) -> str:
+    """A fresh id whose time no other run has, so that the order of the ids is that of the starts."""
+    pairs = [(match[1], match[2]) for run_id in existing if (match := RUN_ID.fullmatch(run_id))]
+    stamps, names = {stamp for stamp, _ in pairs}, {name for _, name in pairs}
+    moment = time.time() if now is None else now
+    while (stamp := time.strftime("%Y%m%d-%H%M%S", time.gmtime(moment))) in stamps:
+        moment += 1
+    every = [f"{adjective}-{animal}" for adjective in ADJECTIVES for animal in ANIMALS]
+    return f"{stamp}-{random.choice([name for name in every if name not in names] or every)}"
+
+
+def name_of(run_id: str) -> str:
+    """The part of an id that people say: `quiet-otter`."""
+    match = RUN_ID.fullmatch(run_id)
+    return match[2] if match else run_id
+
+
+def run_ids(home: Path) -> list[str]:
+    """The ids of all runs, newest first."""
+    names = os.listdir(home) if os.path.isdir(home) else []
+    ids = (name for name in names if RUN_ID.fullmatch(name) and os.path.exists(home / name / "config.json"))
+    return sorted(ids, reverse=True)
+
+
+def find_run(home: Path, run_id: str) -> RunFolder:
+    """The folder of a run. Raises: RunError for anything but the id of an existing run."""
+    if not RUN_ID.fullmatch(run_id) or not os.path.exists(home / run_id / "config.json"):
+        raise RunError(f"There is no run {run_id!r}.", "Choose one from the list of runs.")
+    return RunFolder(home / run_id)
+
+
+def _tail(path: Path) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - TAIL_BYTES))
+            return file.read()
+    except FileNotFoundError:
+        return b""
+
+
+def _try_lock(descriptor: int, *, shared: bool = False) -> bool:
+    import fcntl  # here, because Windows has none and should still import this module
+
+    try:
+        fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

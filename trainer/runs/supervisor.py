@@ -1,0 +1,188 @@
+"""The thread that starts waiting runs one after another and sees to it that each comes to an end."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack, suppress
+from pathlib import Path
+
+from trainer.errors import RunError
+from trainer.events import Event, Failed, Finished
+from trainer.runs import launch
+from trainer.runs.folder import RunFolder, locked, run_ids
+from trainer.runs.history import RunReader, RunView
+
+POLL_SECONDS = 0.2
+KILL_AFTER_SECONDS = 5.0  # between asking a process that ignored `stop` to end, and ending it
+
+logger = logging.getLogger(__name__)
+
+
+class Supervisor:
+    """The queue of a home and the one run that is on; whoever reads or changes either holds `changed`.
+
+    Several may share a home: the one that starts a process holds `home/lock` until that process has been buried.
+    """
+
+    def __init__(
+        self,
+        home: Path,
+        environment: Mapping[str, str],
+        grace_seconds: float,
+        command: Callable[[RunFolder], list[str]],
+    ) -> None:
+        self.changed = threading.Condition()
+        self.queue: list[str] = []
+        self.active: str | None = None  # the run whose process is a child of this one, or about to be
+        self._home = home
+        self._environment = environment
+        self._grace_seconds = grace_seconds
+        self._command = command
+        self._reader: RunReader | None = None  # of the active run
+        self._process: subprocess.Popen[bytes] | None = None
+        self._slot = ExitStack()  # holds home/lock while a run is active
+        self._stops: dict[str, tuple[float, signal.Signals]] = {}  # when to send which signal to a run
+        self._closed = False
+        for folder in map(self._folder, reversed(run_ids(home))):
+            if folder.is_alive():
+                if folder.stop_requested():
+                    self.expect_end(folder.id)
+            elif folder.is_waiting():
+                self.queue.append(folder.id)
+        self._thread = threading.Thread(target=self._run, name="run-supervisor", daemon=True)
+        self._thread.start()
+
+    def enqueue(self, run_id: str) -> None:
+        """Let a run wait for its turn."""
+        with self.changed:
+            self.queue.append(run_id)
+            self.changed.notify_all()
+
+    def forget(self, run_id: str) -> None:
+        """Take a run out of the queue, if it is there."""
+        with self.changed, suppress(ValueError):
+            self.queue.remove(run_id)
+
+    def position(self, run_id: str) -> int | None:
+        """The place of a run in the queue, from 1; None when it is not there."""
+        with self.changed:
+            return self.queue.index(run_id) + 1 if run_id in self.queue else None
+
+    def expect_end(self, run_id: str) -> None:
+        """Give a run that was asked to stop its time of grace, then end it."""
+        with self.changed:
+            self._stops.setdefault(run_id, (time.monotonic() + self._grace_seconds, signal.SIGTERM))
+            self.changed.notify_all()
+
+    def close(self) -> None:
+        """Let the run that is on go on without supervision."""
+        with self.changed:
+            self._closed = True
+            self.changed.notify_all()
+        self._thread.join()
+        self._slot.close()
+        if self._process is not None:  # collected by somebody, so that it won't stay a zombie
+            threading.Thread(target=self._process.wait, daemon=True).start()
+
+    def _run(self) -> None:
+        while not self._closed:
+            try:
+                self._bury_the_dead()
+                self._send_signals()
+                self._start_next()
+            except Exception:  # a full disk, say: one run may lack its last line, but the others shall go on
+                logger.exception("The supervision of %s met an error and goes on.", self._home)
+            with self.changed:
+                if not self._closed:
+                    busy = self.active or self.queue or self._stops
+                    self.changed.wait(POLL_SECONDS if busy else None)
+
+    def _start_next(self) -> None:
+        with self.changed, ExitStack() as slot:
+            if self.active or not self.queue:
+                return
+            try:
+                slot.enter_context(locked(self._home / "lock", patience_seconds=0))
+            except RunError:  # another supervisor has a run on
+                return
+            if any(self._folder(run_id).is_alive() for run_id in run_ids(self._home)):
+                return
+            folder = self._folder(self.queue.pop(0))
+            if not folder.is_waiting():  # another supervisor has had it
+                return
+            self.active, self._reader, self._slot = folder.id, RunReader(folder), slot.pop_all()
+        try:
+            with open(folder.log, "ab") as log:
+                self._process = subprocess.Popen(
+                    self._command(folder),
+                    cwd=folder.path,
+                    env=self._environment,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                )
+        except OSError as error:
+            what = f"The training process can't be started: {error.strerror}."
+            self._release(folder, Failed(what=what, fix="Make room in memory and on the disk, then start it again."))
+
+    def _bury_the_dead(self) -> None:
+        if self._process is None or self._reader is None:
+            return
+        folder, returncode = self._reader.folder, self._process.poll()
+        if returncode is None:
+            if self._reader.read().is_over:  # a process may hang after its last word
+                self.expect_end(folder.id)
+            return
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL)  # what the process left behind
+        with self.changed:
+            _, next_signal = self._stops.pop(folder.id, (0.0, None))
+        if next_signal is signal.SIGKILL:  # so it was ended at the user's wish
+            self._release(folder, stopped(self._reader.read()))
+        else:
+            self._release(folder, launch.failure(returncode, folder.log_tail()))
+
+    def _release(self, folder: RunFolder, event: Event) -> None:
+        try:
+            folder.end(event)
+        finally:
+            with self.changed:
+                self._slot.close()
+                self.active = self._reader = self._process = None
+                self.changed.notify_all()
+
+    def _send_signals(self) -> None:
+        with self.changed:
+            for run_id, (moment, number) in list(self._stops.items()):
+                folder = self._folder(run_id)
+                pid = self._process.pid if self._process and run_id == self.active else folder.pid()
+                if pid is None:  # ended, and not our child
+                    del self._stops[run_id]
+                    if number is signal.SIGKILL:
+                        folder.end(stopped(RunReader(folder).read()))
+                elif time.monotonic() >= moment:
+                    _send(pid, number)
+                    self._stops[run_id] = (time.monotonic() + KILL_AFTER_SECONDS, signal.SIGKILL)
+
+    def _folder(self, run_id: str) -> RunFolder:
+        return RunFolder(self._home / run_id)
+
+
+def stopped(view: RunView) -> Finished:
+    """The last event of a run that was stopped and could not say so itself."""
+    model = "model" if view.has_model else None
+    return Finished(reason="stopped", step=view.step, elapsed_seconds=view.elapsed_seconds, model=model)
+
+
+def _send(pid: int, number: signal.Signals) -> None:
+    """Signal the process group of a run, or its process alone where a shell has put it into another group."""
+    for send in (os.killpg, os.kill):
+        with suppress(ProcessLookupError):
+            return send(pid, number)

@@ -1,0 +1,43 @@
+"""Text a visitor brings, kept where a run can read it; nothing here looks into it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from trainer.errors import DataError
+
+UPLOADS = "uploads"  # folder below the home of all runs
+
+
+def keep_file(home: Path, source: Path) -> Path:
+    """A copy of an uploaded file, named by its content: the same file twice takes its room once. Raises: DataError."""
+    with source.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()[:16]
+    name = re.sub(r"[^\w.-]", "_", source.name)[-80:]
+    return _keep(home / UPLOADS / digest / name, lambda draft: shutil.copyfile(source, draft))
+
+
+def keep_text(home: Path, text: str) -> Path:
+    """Pasted text as a file. Raises: DataError when there is none."""
+    if not text.strip():
+        raise DataError("There is no text to learn from.", "Paste some, or choose another source.")
+    data = text.encode("utf-8", errors="replace")
+    target = home / UPLOADS / hashlib.sha256(data).hexdigest()[:16] / "pasted.txt"
+    return _keep(target, lambda draft: draft.write_bytes(data))
+
+
+def _keep(target: Path, write: Callable[[Path], object]) -> Path:
+    if not target.exists():
+        draft = target.with_name(f".{target.name}.{os.getpid()}")
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            write(draft)
+            os.replace(draft, target)
+        except OSError as error:
+            raise DataError(f"The text can't be kept: {error.strerror}.", "Make room on the disk.") from error
+    return target

@@ -1,0 +1,87 @@
+"""The first tab: choose text, model and settings on the left, watch the run on the right."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from trainer.errors import DataError
+from trainer.runs.manager import RunManager
+from trainer.runs.uploads import keep_file, keep_text
+from trainer.ui import form
+from trainer.ui.events import QUEUED, QUIET, spoken
+from trainer.ui.live_view import LiveView
+from trainer.ui.words import MY_FILE, PASTE, READY_MADE, SOURCES
+
+FILE_TYPES = [".txt", ".md", ".csv", ".tsv", ".json", ".jsonl", ".parquet"]
+
+
+def build_fine_tune_tab(page: gr.Blocks, runs: RunManager) -> tuple[LiveView, gr.Dropdown]:
+    """Lays out the tab and connects it; returns what other tabs have to do with: the run shown, and the model field."""
+    with gr.Row(elem_classes="fine-tune"):
+        with gr.Column(scale=5, min_width=320, elem_classes="form"):
+            source = gr.Radio(SOURCES, value=READY_MADE, label="1 · Text")
+            with gr.Column(elem_classes="source") as ready_made:
+                dataset = gr.Dropdown(
+                    form.dataset_choices(), value="bundled", label="Data set", allow_custom_value=True,
+                    info=form.about_dataset("bundled"), elem_id="dataset",
+                )  # fmt: skip
+            file = gr.File(label="File", file_types=FILE_TYPES, visible=False, height=150)
+            pasted = gr.Textbox(
+                label="Text", lines=8, max_lines=14, visible=False, elem_id="pasted",
+                info="A blank line ends a document; without blank lines, every line is one.",
+            )  # fmt: skip
+            model = gr.Dropdown(
+                form.model_choices(runs), value="bundled", label="2 · Model", allow_custom_value=True,
+                info=form.about_model("bundled"), elem_id="model",
+            )  # fmt: skip
+            gr.Markdown("3 · Settings", elem_classes="group-title")
+            with gr.Row(elem_classes="beginner"):
+                settings = form.setting_widgets(form.BEGINNER)
+            with gr.Accordion("More settings", open=False):
+                settings |= form.setting_widgets(form.more_settings())
+            start = gr.Button("Start", variant="primary", size="lg", elem_id="start")
+            stop = gr.Button("Stop", variant="stop", size="lg", visible=False, elem_id="stop")
+        with gr.Column(scale=7, min_width=320, elem_classes="live"):
+            live = LiveView(runs)
+
+    suited = [settings[name] for name in (*form.BEGINNER, "warmup_ratio")]
+    source.change(_show_source, source, [ready_made, file, pasted], **QUIET)
+    dataset.change(lambda name: gr.update(info=form.about_dataset(name)), dataset, dataset, **QUIET)
+    model.change(lambda name: gr.update(info=form.about_model(name)), model, model, **QUIET)
+    model.change(form.beginner_values, model, suited, **QUIET)
+
+    def begin(origin: str, name: str, path: str | None, text: str, *values: Any) -> str:
+        brought = _brought(runs, origin, path, text)
+        chosen = dict(zip(["model", *settings], values, strict=True)) | ({} if brought else {"dataset": name})
+        config = form.public_config(chosen, runs)
+        return runs.start(dataclasses.replace(config, dataset=str(brought)) if brought else config)
+
+    def end(watched: str | None) -> None:
+        if view := live.shown(watched):
+            runs.stop(view.id)
+
+    outputs = live.outputs(start, stop)
+    inputs = [source, dataset, file, pasted, model, *settings.values()]
+    start.click(spoken(begin), inputs, live.watched, **QUEUED).success(live.refresh, live.inputs, outputs, **QUIET)
+    stop.click(spoken(end), live.watched, None, **QUEUED).success(live.refresh, live.inputs, outputs, **QUIET)
+    # Timer and page load share a handler that reads the run's folder: a reload shows what the first look showed.
+    gr.Timer(1.0).tick(live.refresh, live.inputs, outputs, **QUIET)
+    page.load(live.refresh, live.inputs, outputs, **QUIET)
+    return live, model
+
+
+def _show_source(source: str) -> list[Any]:
+    return [gr.update(visible=source == name) for name in (READY_MADE, MY_FILE, PASTE)]
+
+
+def _brought(runs: RunManager, source: str, path: str | None, text: str) -> Path | None:
+    """The visitor's own text as a file of ours; None when a ready-made data set is wanted."""
+    if source == MY_FILE:
+        if not path:
+            raise DataError("No file was chosen.", "Drop one into the field, or choose another source.")
+        return keep_file(runs.home, Path(path))
+    return keep_text(runs.home, text) if source == PASTE else None

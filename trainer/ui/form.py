@@ -1,0 +1,107 @@
+"""The settings as form fields, made from `TrainConfig`, and back."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import Field, fields
+from typing import Any
+
+import gradio as gr
+
+from trainer.config import TrainConfig
+from trainer.errors import ConfigError
+from trainer.presets import DATASETS, MODELS, is_hub_id, recommended
+from trainer.runs.folder import RUN_ID
+from trainer.runs.manager import RunManager
+from trainer.ui.words import label_of
+
+BEGINNER = ("num_train_epochs", "learning_rate", "per_device_train_batch_size", "block_size", "mlm_probability")
+CHOSEN_ELSEWHERE = ("model", "dataset")  # have widgets of their own
+
+
+def setting_widgets(names: Sequence[str]) -> dict[str, gr.components.Component]:
+    """A widget for each setting, with the value that suits the bundled model."""
+    known = {f.name: f for f in fields(TrainConfig)}
+    suited = recommended("bundled")
+    return {name: _widget(known[name], suited.get(name, known[name].default)) for name in names}
+
+
+def more_settings() -> list[str]:
+    """The settings that are folded away."""
+    return [f.name for f in fields(TrainConfig) if f.name not in (*BEGINNER, *CHOSEN_ELSEWHERE)]
+
+
+def beginner_values(model: str) -> list[Any]:
+    """What the visible settings and the warm-up should be for a model."""
+    defaults = {f.name: f.default for f in fields(TrainConfig)} | recommended(model)
+    return [defaults[name] for name in (*BEGINNER, "warmup_ratio")]
+
+
+def model_choices(runs: RunManager) -> list[tuple[str, str]]:
+    """(label, value) of every model on offer: presets, then the models of earlier runs."""
+    presets = [(f"{preset.label} · {preset.parameters}", preset.id) for preset in MODELS]
+    return presets + [(label, run_id) for run_id, label in runs.models()]
+
+
+def dataset_choices() -> list[tuple[str, str]]:
+    return [(preset.label, preset.id) for preset in DATASETS]
+
+
+def about_model(model: str | None) -> str:
+    """One line on a model, for under its field."""
+    preset = next((preset for preset in MODELS if preset.id == model), None)
+    if preset is None:
+        return "A model of an earlier run." if RUN_ID.fullmatch(model or "") else "A model from the Hugging Face Hub."
+    return f"{preset.about} {preset.language}, {preset.licence}."
+
+
+def about_dataset(dataset: str | None) -> str:
+    """One line on a data set, for under its field."""
+    preset = next((preset for preset in DATASETS if preset.id == dataset), None)
+    if preset is None:
+        return "A data set from the Hugging Face Hub, as owner/name."
+    return f"{preset.about} {preset.language}, licence: {preset.licence}."
+
+
+def public_config(values: Mapping[str, Any], runs: RunManager) -> TrainConfig:
+    """The configuration a visitor asks for; visitors reach what is bundled, on the Hub, or a run, but no path.
+
+    Raises: ConfigError, RunError.
+    """
+    model = str(values.get("model") or "bundled")
+    chosen = recommended(model) | dict(values)
+    config = TrainConfig.from_dict({**chosen, "model": public_model(model, runs)})
+    if config.dataset != "bundled" and not is_name(config.dataset):
+        raise ConfigError([f"dataset is {config.dataset!r}; it must be 'bundled' or a Hub id (owner/name)."])
+    return config.check()
+
+
+def public_model(model: str, runs: RunManager) -> str:
+    """The model a visitor names: `bundled`, a Hub id, or the folder of a run's model. Raises: ConfigError, RunError."""
+    if RUN_ID.fullmatch(model):
+        return str(runs.model_folder(model))
+    if model == "bundled" or is_name(model):
+        return model
+    raise ConfigError([f"model is {model!r}; it must be 'bundled', a Hub id (owner/name) or a run of yours."])
+
+
+def is_name(text: str) -> bool:
+    """Whether this is a Hub id and nothing on this machine's disk."""
+    return is_hub_id(text) and not os.path.exists(text)
+
+
+def _widget(f: Field[Any], value: Any) -> gr.components.Component:
+    unit = f.metadata["unit"]
+    facts: dict[str, Any] = {"label": label_of(f.name), "info": f.metadata["doc"], "value": value}
+    if unit and unit != "0..1":
+        facts["label"] += f" ({unit})"
+    if f.metadata["choices"]:
+        return gr.Dropdown(list(f.metadata["choices"]), **facts)
+    match str(f.type).partition(" | ")[0]:
+        case "bool":
+            return gr.Checkbox(**facts)
+        case "int" | "float":
+            # Limits are the configuration's: its message names field and limit, the widget's own does not.
+            return gr.Number(**facts, step=1 if "int" in str(f.type) else None)
+    return gr.Textbox(**facts, max_lines=2)

@@ -1,0 +1,103 @@
+"""The right half of the first tab: a run while it works, and after."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from trainer.runs.manager import RunManager
+from trainer.runs.view import LIVE, RunView
+from trainer.ui import charts, run_panel
+from trainer.ui.words import amount
+
+PLOT_SECONDS = 2.0  # between two drawings of the curves while a run goes on
+TABLE = ["step", "epoch", "loss", "perplexity", "accuracy"]
+
+
+class LiveView:
+    """Fixed components that are told what changed; they hold no truth, so a reload or a second tab shows the same."""
+
+    def __init__(self, runs: RunManager) -> None:
+        self._runs = runs
+        self.watched = gr.State(None)  # id of the run shown; None means the one that runs, or the newest
+        self.seen = gr.State(())  # what this browser was last sent
+        self.panel = gr.HTML(run_panel.panel(None), elem_id="run-panel")
+        with gr.Row(visible=False, elem_classes="plots") as self.plots:
+            self.loss = _chart("loss", "Loss", "nats per masked token")
+            self.perplexity = _chart("perplexity", "Perplexity", "held out")
+        self.probe = gr.HTML("", elem_id="probe")
+        self.try_button = gr.Button("Try this model", variant="primary", size="lg", visible=False, elem_id="try-model")
+        with gr.Accordion("Numbers and settings of this run", open=False, visible=False) as self.details:
+            self.table = gr.Dataframe(headers=TABLE, interactive=False, label="Held out", buttons=["copy"])
+            self.settings = gr.Code(language="json", label="Settings", interactive=False)
+        self.inputs = [self.watched, self.seen]
+
+    def outputs(self, start: gr.Button, stop: gr.Button) -> list[Any]:
+        """The components that `refresh` returns values for."""
+        run = [self.panel, self.probe, self.try_button, self.details, self.table, self.settings, start, stop]
+        return [*run, self.plots, self.loss, self.perplexity, self.seen]
+
+    def shown(self, watched: str | None) -> RunView | None:
+        """The run to show: the one asked for, else the one that runs, else the newest."""
+        if watched:
+            return self._runs.view(watched)
+        return self._runs.current() or self._runs.latest()
+
+    def refresh(self, watched: str | None, seen: tuple[Any, ...]) -> list[Any] | dict[str, Any]:
+        """What timer and page load send; nothing when this browser has it all."""
+        view = self.shown(watched)
+        if view is None or (seen and seen[0] == (view.id, view.version)):
+            return gr.skip()
+        curves = (view.id, len(view.points), len(view.evaluations), view.steps, view.is_over)
+        drawn, drawn_at = (seen[1], seen[2]) if seen else ((), 0.0)
+        now = time.time()
+        redraw = curves != drawn and (view.is_over or view.id not in drawn or now - drawn_at >= PLOT_SECONDS)
+        # What was held back for later must not count as seen.
+        version = (view.id, view.version) if redraw or curves == drawn else ()
+        return [*_run_updates(view), *(_plot_updates(view) if redraw else [gr.skip()] * 3),
+                (version, curves if redraw else drawn, now if redraw else drawn_at)]  # fmt: skip
+
+
+def _run_updates(view: RunView) -> list[Any]:
+    live = view.state in LIVE or view.state == "queued"
+    return [
+        run_panel.panel(view),
+        run_panel.probe(view),
+        gr.update(visible=view.has_model and view.is_over),
+        gr.update(visible=bool(view.evaluations)),
+        [[e["step"], f"{e['epoch']:.2f}", amount(e["loss"], 4), amount(e["perplexity"]), f"{e['accuracy']:.1%}"]
+         for e in view.evaluations],
+        _settings(view),
+        gr.update(visible=not live),
+        gr.update(visible=live, interactive=view.state != "stopping"),
+    ]  # fmt: skip
+
+
+def _plot_updates(view: RunView) -> list[Any]:
+    end = [0, view.steps or None]
+    return [
+        gr.update(visible=bool(view.points or view.evaluations)),
+        gr.update(value=charts.loss_frame(view), x_lim=end),
+        gr.update(value=charts.perplexity_frame(view), x_lim=end),
+    ]
+
+
+def _settings(view: RunView) -> str:
+    """The settings that are on, without the machine's own paths."""
+    values = asdict(view.config) if view.config else {}
+    for name in ("model", "dataset"):
+        if str(values.get(name, "")).startswith("/"):
+            values[name] = Path(values[name]).name
+    return json.dumps({k: v for k, v in values.items() if v is not None}, indent=2, ensure_ascii=False)
+
+
+def _chart(y: str, title: str, y_title: str) -> gr.LinePlot:
+    return gr.LinePlot(
+        x="step", y=y, color="curve", color_map=charts.COLORS, height=260, title=title, x_title="step", y_title=y_title,
+        color_title=" ", y_axis_format=".4~g", buttons=["fullscreen", "export"], min_width=280, elem_id=f"{y}-chart",
+    )  # fmt: skip

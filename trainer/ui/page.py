@@ -1,0 +1,79 @@
+"""The page: its tabs, and what connects them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from trainer.inference.worker import FillService
+from trainer.presets import ASSETS
+from trainer.runs.manager import RunManager
+from trainer.ui import form
+from trainer.ui.api import build_api
+from trainer.ui.events import QUIET
+from trainer.ui.fill_mask_tab import build_fill_mask_tab
+from trainer.ui.fine_tune_tab import build_fine_tune_tab
+from trainer.ui.words import FILL_TAB, TAGLINE, TITLE, TRAIN_TAB
+
+SYSTEM_FONTS = ("ui-sans-serif", "system-ui", "-apple-system", "Segoe UI", "Roboto", "Noto Sans", "sans-serif")
+
+
+def build_page(runs: RunManager, fills: FillService) -> gr.Blocks:
+    """The whole page over its two services."""
+    with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(600, 3600)) as page:
+        gr.HTML(f"<h1>{TITLE}</h1><p>{TAGLINE}</p>", elem_id="masthead")
+        with gr.Tabs() as tabs:
+            with gr.Tab(TRAIN_TAB, id="train"):
+                live, train_model = build_fine_tune_tab(page, runs)
+            with gr.Tab(FILL_TAB, id="fill"):
+                fill_model = build_fill_mask_tab(runs, fills)
+        build_api(runs, fills)
+
+        def try_model(watched: str | None) -> list[Any]:
+            view = live.shown(watched)
+            chosen = view.id if view else "bundled"
+            return [gr.Tabs(selected="fill"), gr.update(choices=form.model_choices(runs), value=chosen)]
+
+        live.try_button.click(try_model, live.watched, [tabs, fill_model], **QUIET)
+        train_model.focus(lambda: gr.update(choices=form.model_choices(runs)), None, train_model, **QUIET)
+    return page.queue(max_size=64)
+
+
+def launch_settings() -> dict[str, Any]:
+    """What `launch()` is told beside the address: the looks, and no more surface than the page needs."""
+    return {
+        "theme": _theme(),
+        "css_paths": [Path(ASSETS / "style.css")],
+        "footer_links": ["api", "settings"],
+        "run_history": False,
+        "enable_monitoring": False,
+        "max_file_size": "20mb",
+        "allowed_paths": [],
+        "share": False,
+        "ssr_mode": False,
+    }
+
+
+def _theme() -> gr.themes.Base:
+    """Gradio's own theme in our colours; fonts of the system, so that nothing is fetched."""
+    theme = gr.themes.Default(
+        primary_hue="indigo",
+        secondary_hue="teal",
+        neutral_hue="slate",
+        radius_size="lg",
+        font=SYSTEM_FONTS,
+        font_mono=("ui-monospace", "Consolas", "monospace"),
+    )
+    return theme.set(
+        body_background_fill="*neutral_50",
+        block_title_text_weight="600",
+        block_label_text_weight="600",
+        block_title_text_color="*body_text_color",
+        block_title_text_color_dark="*body_text_color",
+        button_primary_background_fill="*primary_600",
+        button_primary_background_fill_hover="*primary_700",
+        button_primary_background_fill_dark="*primary_500",
+        button_primary_text_color="white",
+    )

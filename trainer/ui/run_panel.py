@@ -1,0 +1,107 @@
+"""A run in HTML: its state, its progress, its two big numbers and its probe sentence. All text is escaped here."""
+
+from __future__ import annotations
+
+import re
+from html import escape
+from typing import Any
+
+from trainer.config import MASK_SPELLINGS
+from trainer.runs.history import RunView
+from trainer.ui.charts import readable
+from trainer.ui.words import NO_RUN, STATES, amount, duration
+
+PROBED_WORDS = 4
+
+
+def panel(view: RunView | None) -> str:
+    """State, progress and numbers of a run, or how to begin when there is none."""
+    if view is None:
+        return f'<div class="empty"><span>{NO_RUN}</span></div>'
+    return f'<div class="run">{_head(view)}{_failure(view)}{_progress(view)}{_numbers(view)}{_warnings(view)}</div>'
+
+
+def probe(view: RunView | None) -> str:
+    """The probe sentence with its likeliest words before training and now."""
+    if view is None or not view.probes:
+        return ""
+    first, now = view.probes[0], view.probes[-1]
+    columns = _words("Before", first["candidates"]) + _words("Now", now["candidates"])
+    return f'<div class="probe"><p>{with_blank(now["text"])}</p><div class="columns">{columns}</div></div>'
+
+
+def with_blank(text: str) -> str:
+    """A text as HTML, its masks shown as gaps."""
+    pattern = "|".join(map(re.escape, MASK_SPELLINGS))
+    return '<span class="blank">mask</span>'.join(escape(part) for part in re.split(pattern, text))
+
+
+def _head(view: RunView) -> str:
+    device = escape(view.device_name or "")
+    if view.device == "cpu":
+        device = f"{device} · processor, no GPU found" if device else "processor, no GPU found"
+    state = STATES[view.state]
+    return (
+        f'<div class="head"><strong>{escape(view.name)}</strong>'
+        f'<span class="state {view.state}">{state}</span><span class="device">{device}</span></div>'
+    )
+
+
+def _failure(view: RunView) -> str:
+    if not view.failure:
+        return ""
+    what, _, log = view.failure[0].partition("\n")
+    details = f"<details><summary>Details</summary><pre>{escape(log)}</pre></details>" if log else ""
+    return f'<div class="failure" role="alert"><b>{escape(what)}</b> {escape(view.failure[1])}{details}</div>'
+
+
+def _progress(view: RunView) -> str:
+    if view.state == "queued":
+        place = {None: "", 1: ": next"}.get(view.queue_position, f": number {view.queue_position}")
+        return f'<div class="facts">Waiting in the queue{place}.</div>'
+    share = min(1.0, view.step / view.steps) if view.steps else 0.0
+    facts = []
+    if view.phase:
+        facts.append(f"{escape(view.phase)}")
+    if view.steps:
+        facts += [f"step {view.step:,} of {view.steps:,}", f"epoch {view.epoch:.1f}"]
+    facts.append(duration(view.elapsed_seconds))
+    if view.remaining_seconds is not None:
+        facts.append(f"{duration(view.remaining_seconds)} left")
+    if view.tokens_per_second:
+        facts.append(f"{view.tokens_per_second:,.0f} tokens/s")
+    return (
+        f'<div class="bar" role="progressbar" aria-label="Progress" aria-valuemin="0" aria-valuemax="100" '
+        f'aria-valuenow="{share:.0%}"><div style="width:{share:.1%}"></div></div>'
+        f'<div class="facts">{"".join(f"<span>{fact}</span>" for fact in facts)}</div>'
+    )
+
+
+def _numbers(view: RunView) -> str:
+    loss, perplexity = view.loss_now, view.perplexity_now
+    change = ""
+    if perplexity and view.perplexity_before and view.now is not view.before:
+        change = f", {perplexity / view.perplexity_before - 1:+.0%}".replace("-", "\u2212")
+    return (
+        '<div class="numbers">'
+        + _number("Loss", amount(loss, 3), f"{amount(view.loss_before, 3)} before")
+        + _number("Perplexity", amount(perplexity, 1), f"{amount(view.perplexity_before, 1)} before{change}")
+        + "</div>"
+    )
+
+
+def _number(label: str, value: str, note: str) -> str:
+    return f'<div><span class="label">{label}</span><span class="value">{value}</span><span>{note}</span></div>'
+
+
+def _warnings(view: RunView) -> str:
+    return "".join(f'<div class="warning">{escape(text)}</div>' for text in view.warnings)
+
+
+def _words(title: str, candidates: list[dict[str, Any]]) -> str:
+    rows = "".join(
+        f'<li><span class="word">{escape(readable(c["token_str"]))}</span>'
+        f'<span class="share" style="--share:{c["score"] or 0:.1%}">{c["score"] or 0:.1%}</span></li>'
+        for c in candidates[:PROBED_WORDS]
+    )
+    return f"<div><h4>{title}</h4><ol>{rows}</ol></div>"

@@ -1,0 +1,78 @@
+"""The sentences of the page, in one place."""
+
+from __future__ import annotations
+
+TITLE = "Mask Studio"
+TAGLINE = "Teach a language model your text, then ask it to fill in the blanks."
+
+TRAIN_TAB = "Fine-tune"
+FILL_TAB = "Fill the mask"
+
+READY_MADE, MY_FILE, PASTE = "Ready-made", "My file", "Paste text"
+SOURCES = [READY_MADE, MY_FILE, PASTE]
+
+NO_RUN = "Press <b>Start</b>, and loss and perplexity will be drawn here while the model learns."
+NO_ANSWER = "Type a sentence with <b>&lt;mask&gt;</b> in it: the likeliest words will be drawn here."
+UNKNOWN = "\u2013"
+
+STATES = {
+    "queued": "waiting",
+    "running": "running",
+    "stopping": "stopping",
+    "completed": "completed",
+    "stopped": "stopped",
+    "failed": "failed",
+    "interrupted": "interrupted",
+}
+
+# Labels of the settings where the field's name alone would not do for somebody who does not program.
+LABELS = {
+    "num_train_epochs": "Epochs",
+    "learning_rate": "Learning rate",
+    "per_device_train_batch_size": "Batch size",
+    "block_size": "Block size",
+    "mlm_probability": "Masked share",
+    "test_size": "Held-out share",
+    "lr_scheduler_type": "Schedule",
+    "warmup_ratio": "Warm-up share",
+    "max_grad_norm": "Gradient limit",
+    "gradient_accumulation_steps": "Gradient accumulation",
+    "from_scratch": "Train from nothing",
+    "probe_text": "Probe sentence",
+    "dataset_config": "Configuration",
+    "text_column": "Text column",
+    "max_seconds": "Time budget",
+    "eval_steps": "Evaluate every",
+    "logging_steps": "Log every",
+    "save_steps": "Save every",
+    "early_stopping_patience": "Patience",
+}
+
+EXAMPLES = [
+    "The Milky Way is a <mask> galaxy.",
+    "The Earth orbits the <mask>.",
+    "Plants make sugar from <mask>, water and carbon dioxide.",
+    "The heart pumps <mask> through the body.",
+    "Water <mask> when it gets colder than zero <mask>.",
+]
+
+
+def label_of(field_name: str) -> str:
+    """What a setting is called on the page."""
+    return LABELS.get(field_name) or field_name.replace("_", " ").capitalize()
+
+
+def duration(seconds: float | None) -> str:
+    """`0:21`, `1:02:05`; a dash when unknown."""
+    if seconds is None:
+        return UNKNOWN
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def amount(value: float | None, digits: int = 2) -> str:
+    """A figure to be read at a glance; a dash when there is none."""
+    if value is None:
+        return UNKNOWN
+    return f"{value:,.{digits}f}" if abs(value) < 10_000 else f"{value:,.0f}"
