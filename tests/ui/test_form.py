@@ -1,0 +1,68 @@
+"""The form: every setting is in it, and what visitors may name."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from trainer.config import TrainConfig
+from trainer.errors import ConfigError, DataError, RunError
+from trainer.runs.manager import RunManager
+from trainer.runs.uploads import keep_file, keep_text
+from trainer.ui import form
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Iterator[RunManager]:
+    manager = RunManager(tmp_path / "home", os.environ)
+    yield manager
+    manager.close()
+
+
+def test_every_setting_has_a_widget() -> None:
+    in_form = {*form.BEGINNER, *form.more_settings(), *form.CHOSEN_ELSEWHERE}
+    assert in_form == {f.name for f in fields(TrainConfig)}
+    widgets = form.setting_widgets([*form.BEGINNER, *form.more_settings()])
+    assert all(widget.label for widget in widgets.values())
+
+
+def test_the_form_begins_with_what_suits_the_bundled_model() -> None:
+    assert form.setting_widgets(["learning_rate"])["learning_rate"].value == 5e-4
+    tutorial = dict(
+        zip((*form.BEGINNER, "warmup_ratio"), form.beginner_values("distilbert/distilroberta-base"), strict=True)
+    )
+    assert tutorial["learning_rate"] == 2e-5 and tutorial["num_train_epochs"] == 3.0
+
+
+def test_visitors_reach_no_path(runs: RunManager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "owner" / "name").mkdir(parents=True)
+    for path in ("/etc/passwd", "../shared", "owner/name", "a/b/c", "http://127.0.0.1/x", "file:///etc"):
+        with pytest.raises(ConfigError):
+            form.public_config({"dataset": path}, runs)
+        with pytest.raises((ConfigError, RunError)):
+            form.public_model(path, runs)
+
+
+def test_settings_that_were_not_given_are_those_that_suit_the_model(runs: RunManager) -> None:
+    assert form.public_config({}, runs).learning_rate == 5e-4
+    assert form.public_config({"learning_rate": 1e-3}, runs).learning_rate == 1e-3
+    assert form.public_config({"model": "distilbert/distilroberta-base"}, runs).learning_rate == 2e-5
+
+
+def test_an_uploaded_file_is_kept_once_under_a_harmless_name(tmp_path: Path) -> None:
+    source = tmp_path / "my notes; rm -rf.txt"
+    source.write_text("text")
+    kept = keep_file(tmp_path / "home", source)
+    assert kept.read_text() == "text" and kept.name == "my_notes__rm_-rf.txt"
+    assert keep_file(tmp_path / "home", source) == kept
+    assert kept.is_relative_to(tmp_path / "home")
+
+
+def test_empty_paste_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no text"):
+        keep_text(tmp_path, " \n ")
