@@ -109,9 +109,7 @@ def tiny_tokenizer(answers: list[str]) -> Callable[[str], Any]:
 
 
 @pytest.fixture(scope="session")
-def tiny_model(
-    tiny_tokenizer: Callable[[str], Any], tmp_path_factory: pytest.TempPathFactory
-) -> Callable[[str], Path]:
+def tiny_model(tiny_tokenizer: Callable[[str], Any], tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """Makes the folder of a random model, width 32 and 2 layers: `tiny_model("roberta")`. Copy it to change it."""
     root = tmp_path_factory.mktemp("models")
 

@@ -11,7 +11,7 @@ import pytest
 
 from trainer.config import TrainConfig, kind_of
 from trainer.errors import ConfigError
-from trainer.presets import MODELS, SCRATCH
+from trainer.presets import DATASETS, MODELS, SCRATCH
 
 FIELDS = dataclasses.fields(TrainConfig)
 RANGES = [f for f in FIELDS if f.metadata["low"] is not None]
@@ -238,5 +238,5 @@ def test_config_is_frozen_and_keyword_only() -> None:
 
 
 def test_settings_that_presets_recommend_are_within_the_limits() -> None:
-    for suits in (SCRATCH, *(preset.recommended for preset in MODELS)):
+    for suits in (SCRATCH, *(preset.recommended for preset in (*MODELS, *DATASETS))):
         read(**suits).check()

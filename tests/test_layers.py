@@ -138,9 +138,15 @@ def test_settings_events_and_shell_load_no_heavy_library() -> None:
 
 
 @pytest.mark.slow
-def test_page_loads_neither_torch_nor_what_needs_it() -> None:
-    if not is_module("trainer.ui.page"):
-        pytest.skip("there is no page yet")
-    loaded = fresh("import trainer.ui.page")["heavy"]
+def test_page_is_built_without_torch_and_what_needs_it(tmp_path: Path) -> None:
+    loaded = fresh(
+        "from pathlib import Path\n"
+        "from trainer.inference.worker import FillService\n"
+        "from trainer.runs.manager import RunManager\n"
+        "from trainer.ui.page import build_page\n"
+        f"runs = RunManager(Path({str(tmp_path)!r}), {{}})\n"
+        "build_page(runs, FillService())\n"
+        "runs.close()"
+    )["heavy"]
     assert isinstance(loaded, list) and "gradio" in loaded
     assert not {"torch", "transformers", "datasets", "accelerate", "evaluate"} & set(loaded)

@@ -16,9 +16,11 @@ from typing import Any, TextIO
 
 from trainer.config import TrainConfig, kind_of
 from trainer.errors import ConfigError, RunError, TrainerError, TrainingError
-from trainer.events import Event, encode, in_words
+from trainer.events import Event, in_words
 from trainer.presets import recommended
 from trainer.runs.folder import RunFolder, new_run_id, run_ids
+
+Tell = Callable[[Event, str], None]  # an event, and its line in events.jsonl
 
 DONE, BROKEN, USER_ERROR = 0, 1, 2
 DEFAULT_HOME = Path(__file__).resolve().parent.parent / "runs"
@@ -48,8 +50,6 @@ def home() -> Path:
 
 def fit_command(options: argparse.Namespace, out: TextIO) -> None:
     """Trains in this process; the run folder is the same that the page would make."""
-    from trainer.engine.preparation import check_sources
-
     config = _config(options).check()
     if options.output:
         folder = RunFolder(Path(options.output))
@@ -58,6 +58,8 @@ def fit_command(options: argparse.Namespace, out: TextIO) -> None:
     else:
         folder = RunFolder(home() / new_run_id(run_ids(home())))
     if _is_main_process():
+        from trainer.engine.preparation import check_sources
+
         check_sources(config)
         try:
             folder.write_config(config)
@@ -81,14 +83,14 @@ def resume_command(options: argparse.Namespace, out: TextIO) -> None:
 def run_command(options: argparse.Namespace, out: TextIO) -> None:
     """What the page starts: the run of a folder, from its newest checkpoint when it has one."""
     folder = RunFolder(Path(options.folder))
-    _train(folder, folder.read_config(), lambda event: None, resume=folder.has_checkpoints())
+    _train(folder, folder.read_config(), lambda event, line: None, resume=folder.has_checkpoints())
 
 
 def preview_command(options: argparse.Namespace, out: TextIO) -> None:
     """Reads the text and plans the run, without training."""
+    config = _config(options).check()
     from trainer.engine.preparation import prepare
 
-    config = _config(options).check()
     with tempfile.TemporaryDirectory() as scratch:
         plan = prepare(config, lambda event: None, Path(scratch)).plan
     print(json.dumps(asdict(plan), indent=2) if options.json else in_words(plan), file=out)
@@ -111,13 +113,18 @@ def predict_command(options: argparse.Namespace, out: TextIO) -> None:
 def evaluate_command(options: argparse.Namespace, out: TextIO) -> None:
     """Scores a model on all documents of a data set, or on the part a run with that test_size would hold out."""
     from trainer.engine.assessment import assess
+    from trainer.engine.cloze import score_cloze
 
-    result = assess(_config(options).check(), held_out_only=options.test_size is not None)
+    config = _config(options).check()
+    if options.cloze:
+        result = score_cloze(config, Path(options.cloze))
+    else:
+        result = assess(config, held_out_only=options.test_size is not None)
     words = ", ".join(f"{name} {value:,.4g}" for name, value in result.items() if value is not None)
     print(json.dumps(result) if options.json else words, file=out)
 
 
-def _train(folder: RunFolder, config: TrainConfig, tell: Callable[[Event], None], *, resume: bool = False) -> None:
+def _train(folder: RunFolder, config: TrainConfig, tell: Tell, *, resume: bool = False) -> None:
     """Runs the engine on a run folder; SIGTERM and Ctrl-C stop it in order, a second Ctrl-C at once."""
     signals: list[int] = []
 
@@ -129,8 +136,7 @@ def _train(folder: RunFolder, config: TrainConfig, tell: Callable[[Event], None]
         signal.signal(number, note)
 
     def emit(event: Event) -> None:
-        folder.append(event)
-        tell(event)
+        tell(event, folder.append(event))
 
     def should_stop() -> bool:
         return bool(signals) or folder.stop_requested()
@@ -142,10 +148,10 @@ def _train(folder: RunFolder, config: TrainConfig, tell: Callable[[Event], None]
         fit(config, emit if main_process else lambda event: None, should_stop, folder.path, resume=resume)
 
 
-def _teller(as_json: bool, out: TextIO) -> Callable[[Event], None]:
-    def tell(event: Event) -> None:
-        if line := encode(event) if as_json else in_words(event):
-            print(line, file=out, flush=True)
+def _teller(as_json: bool, out: TextIO) -> Tell:
+    def tell(event: Event, line: str) -> None:
+        if text := line if as_json else in_words(event):
+            print(text, file=out, flush=True)
 
     return tell
 
@@ -162,7 +168,8 @@ def _config(options: argparse.Namespace) -> TrainConfig:
             raise ConfigError([f"The file {options.config!r} must hold one JSON object with settings."])
     flags = {f.name: getattr(options, f.name, None) for f in fields(TrainConfig)}
     chosen |= {name: value for name, value in flags.items() if value is not None}
-    suits = recommended(str(chosen.get("model", "bundled")), from_scratch=bool(chosen.get("from_scratch")))
+    named = {name: str(chosen[name]) for name in ("model", "dataset") if chosen.get(name)}
+    suits = recommended(**named, from_scratch=bool(chosen.get("from_scratch")))
     return TrainConfig.from_dict(suits | chosen)
 
 
@@ -190,7 +197,9 @@ def _parser() -> argparse.ArgumentParser:
 
     fit = add("fit", fit_command)
     fit.add_argument("--output", metavar="DIR", help="The run's folder; by default a new one under MASK_STUDIO_HOME.")
-    for subparser in (fit, add("preview", preview_command), add("evaluate", evaluate_command)):
+    evaluate = add("evaluate", evaluate_command)
+    evaluate.add_argument("--cloze", metavar="FILE.jsonl", help="Score guesses for sentences of one mask each instead.")
+    for subparser in (fit, add("preview", preview_command), evaluate):
         subparser.add_argument("--config", metavar="FILE.json", help="Settings as JSON; flags go over them.")
         for f in fields(TrainConfig):
             optional = {"nargs": "?", "const": "true"} if f.type == "bool" else {}

@@ -26,14 +26,14 @@ class ModelPreset:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DatasetPreset:
-    """A data set to learn from; `settings` name its split and text column."""
+    """A data set to learn from, with `recommended` settings where they differ from the defaults."""
 
     id: str
     label: str
     licence: str
     language: str
     about: str
-    settings: dict[str, Any] = field(default_factory=dict)
+    recommended: dict[str, Any] = field(default_factory=dict)
 
 
 BUNDLED_MODEL = ASSETS / "mask-studio-mini"
@@ -82,7 +82,6 @@ DATASETS = (
         licence="CC0-1.0",
         language="English",
         about="Questions and answers written for Mask Studio, in the shape of ELI5.",
-        settings={"split": "train", "text_column": "answers.text"},
     ),
     DatasetPreset(
         id="dany0407/eli5_category",
@@ -90,7 +89,7 @@ DATASETS = (
         licence="unknown",
         language="English",
         about="Explanations from Reddit's r/explainlikeimfive; the licence of the posts is unknown.",
-        settings={"split": "train[:5000]", "text_column": "answers.text"},
+        recommended={"split": "train[:5000]"},
     ),
     DatasetPreset(
         id="Pavithree/askScience",
@@ -98,18 +97,20 @@ DATASETS = (
         licence="unknown",
         language="English",
         about="Questions and answers from Reddit's r/askscience; the licence of the posts is unknown.",
-        settings={"split": "train[:5000]", "text_column": "answers.text"},
+        recommended={"split": "train[:5000]"},
     ),
 )
 
 SCRATCH = {"learning_rate": 2e-3, "warmup_ratio": 0.05, "per_device_train_batch_size": 16, "test_size": 0.01}
 
 
-def recommended(model: str, *, from_scratch: bool = False) -> dict[str, Any]:
-    """The settings that suit `model`, to be laid under those a user chose."""
-    if from_scratch:
-        return dict(SCRATCH)
-    return next((dict(preset.recommended) for preset in MODELS if preset.id == model), {})
+def recommended(model: str = "bundled", dataset: str = "bundled", *, from_scratch: bool = False) -> dict[str, Any]:
+    """The settings that suit a model and a data set, to be laid under those a user chose."""
+    presets = [p for p in MODELS if p.id == model and not from_scratch] + [p for p in DATASETS if p.id == dataset]
+    suited = dict(SCRATCH) if from_scratch else {}
+    for preset in presets:
+        suited |= preset.recommended
+    return suited
 
 
 def is_hub_id(text: str) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,7 +11,16 @@ from typing import Any
 import pytest
 import torch
 
+import trainer.engine.loop
 from trainer.config import TrainConfig
+
+
+@pytest.fixture(scope="session", autouse=True)
+def libraries_are_no_garbage(tiny_model: Callable[[str], Path]) -> None:
+    """Every run ends with a garbage collection, which would go through all of torch and transformers each time."""
+    assert trainer.engine.loop and tiny_model("roberta")
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
@@ -20,7 +31,7 @@ def on_cpu(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
         monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def tiny_config(tiny_model: Callable[[str], Path], sample_text: Path) -> Callable[..., TrainConfig]:
     """Settings of a run of six steps on the sample text: `tiny_config(max_steps=3)`."""
 
@@ -36,5 +47,16 @@ def tiny_config(tiny_model: Callable[[str], Path], sample_text: Path) -> Callabl
             "probe_text": None,
         }
         return TrainConfig(**(settings | changes))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def stop_at() -> Callable[..., Callable[[], bool]]:
+    """Makes a `should_stop` for one step: the engine asks once before each, beginning with the one it starts at."""
+
+    def make(step: int, start: int = 0) -> Callable[[], bool]:
+        asked = itertools.count(start)
+        return lambda: next(asked) == step
 
     return make

@@ -72,7 +72,7 @@ def test_a_process_killed_while_it_writes_leaves_no_checkpoint(saved, collected)
     program = (
         "import os, signal, sys; from pathlib import Path; from trainer.engine.checkpoint import save_checkpoint\n"
         "def half(path):\n    path.write_bytes(b'half'); os.kill(os.getpid(), signal.SIGKILL)\n"
-        "save_checkpoint(Path(sys.argv[1]), 15, {'weights.bin': lambda path: path.write_bytes(b'x'), 'state.json': half})"
+        "save_checkpoint(Path(sys.argv[1]), 15, {'weights.bin': lambda path: path.touch(), 'state.json': half})"
     )
     child = subprocess.run([sys.executable, "-c", program, str(saved)], cwd=PROJECT, timeout=60)
     assert child.returncode == -9

@@ -174,7 +174,7 @@ def test_split_and_slice_of_a_folder(folder, split, first, count):
 
 @pytest.mark.parametrize("split", ["validation", "train[90:]", "train[:"])
 def test_a_split_that_is_not_there_is_refused_in_a_sentence(folder, split):
-    with pytest.raises(DataError, match="'?dataset'? could not be read: .+ Check file, split"):
+    with pytest.raises(DataError, match=r"'?dataset'? could not be read: .+ Check file, split"):
         read(folder, split=split)
 
 

@@ -83,9 +83,7 @@ def test_the_model_is_left_in_the_mode_it_was_in(model, evaluated):
 
 
 def test_metric_adds_up_batches_and_divides_once():
-    result = MaskedLanguageModeling(keep_in_memory=True).compute(
-        nats=[10.0, 4.0], masked_tokens=[5, 2], correct=[1, 1]
-    )
+    result = MaskedLanguageModeling(keep_in_memory=True).compute(nats=[10.0, 4.0], masked_tokens=[5, 2], correct=[1, 1])
     assert result == {"loss": 2.0, "perplexity": math.exp(2.0), "accuracy": 2 / 7, "masked_tokens": 7}
 
 

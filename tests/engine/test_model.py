@@ -158,7 +158,7 @@ def test_texts_that_cannot_be_filled_are_refused_in_a_sentence(tiny_model):
     model = load_model(str(tiny_model("roberta")))
     with pytest.raises(PredictionError, match="no <mask>"):
         model.encode("Nothing is missing here.")
-    with pytest.raises(PredictionError, match="at most 256. Shorten it"):
+    with pytest.raises(PredictionError, match=r"at most 256\. Shorten it"):
         model.encode("<mask>" + " word" * 300)
 
 
@@ -199,7 +199,8 @@ def test_a_folder_without_a_tokenizer_is_refused(copied):
 
 
 @pytest.mark.parametrize(
-    ("kind", "field"), [("roberta", "num_hidden_layers"), ("distilbert", "n_layers"), ("modernbert", "num_hidden_layers")]
+    ("kind", "field"),
+    [("roberta", "num_hidden_layers"), ("distilbert", "n_layers"), ("modernbert", "num_hidden_layers")],
 )
 def test_more_layers_than_are_stored_are_refused(kind, field, copied):
     assert "says 12 layers; its weights hold 2" in refusal(copied(kind, **{field: 12}))
@@ -270,8 +271,7 @@ def test_weights_that_are_only_pickled_are_refused_unopened(copied):
         lambda data: (1).to_bytes(8, "little") + b"5",
         lambda data: (7).to_bytes(8, "little") + b'{"a":1}',
     ],
-    ids=["empty", "zeros", "cut in the header", "cut in the weights", "header of 2^60", "header behind the end"]
-    + ["list", "number", "wrong table"],
+    ids=lambda damage: repr(damage(b"12345678" * 200))[:20],
 )
 def test_damaged_weights_are_refused(damage, copied):
     weights = copied() / "model.safetensors"

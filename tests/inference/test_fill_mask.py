@@ -99,12 +99,19 @@ def test_every_mask_of_several_gets_the_pipelines_tokens(text: str, both: tuple[
         assert [c.score for c in mask.candidates] == pytest.approx([a["score"] for a in answers], abs=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("bundled", ["The water orbits the <mask>.", "The <mask> orbits the water."]),
+        ("bert", ["the water orbits the [MASK].", "the [MASK] orbits the water."]),
+    ],
+)
 def test_sequence_of_several_masks_fills_one_and_leaves_the_others_visible(
-    model: Callable[[str], str], filler: MaskFiller
+    name: str, expected: list[str], model: Callable[[str], str], filler: MaskFiller
 ) -> None:
-    first, second = filler.fill("The <mask> orbits the <mask>.", model("roberta"), top_k=1, targets=["water"])
-    assert first.candidates[0].sequence == "The water orbits the <mask>."
-    assert second.candidates[0].sequence == "The <mask> orbits the water."
+    folder = name if name == "bundled" else model(name)
+    masks = filler.fill("The <mask> orbits the <mask>.", folder, targets=["water"])
+    assert [mask.candidates[0].sequence for mask in masks] == expected
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -176,8 +183,8 @@ def test_top_k_above_a_small_vocabulary_returns_all_of_it(tmp_path: Path, filler
     words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "water", "boils", "."]
     transformers.BertTokenizer(vocab={word: i for i, word in enumerate(words)}).save_pretrained(tmp_path)
     config = transformers.BertConfig(
-        vocab_size=12, hidden_size=8, num_hidden_layers=1, num_attention_heads=1, intermediate_size=8
-    )  # embeddings are often padded beyond the vocabulary: tokens that don't exist are no answers
+        vocab_size=len(words), hidden_size=8, num_hidden_layers=1, num_attention_heads=1, intermediate_size=8
+    )
     transformers.BertForMaskedLM(config).save_pretrained(tmp_path)
     (mask,) = filler.fill("Water <mask>.", str(tmp_path), top_k=100)
     assert {candidate.token for candidate in mask.candidates} == set(range(len(words)))
@@ -218,7 +225,7 @@ def test_twenty_masks_are_answered(model: Callable[[str], str], filler: MaskFill
     assert len(filler.fill("<mask> " * 20, model("roberta"), top_k=1)) == 20
 
 
-@pytest.mark.parametrize("name", ["no such model", "../nowhere", "nobody/nothing", ""])
+@pytest.mark.parametrize("name", ["no such model", "../nowhere", "nobody/nothing"])
 def test_unknown_model_says_what_may_be_given(name: str, filler: MaskFiller) -> None:
     with pytest.raises(ModelError) as caught:
         filler.fill("A <mask>.", name)

@@ -13,7 +13,7 @@ from datasets import Dataset
 
 from trainer.config import TrainConfig
 from trainer.errors import DataError
-from trainer.presets import BUNDLED_DATASET, DATASETS, is_hub_id
+from trainer.presets import BUNDLED_DATASET, is_hub_id
 
 BUILDERS = {
     ".txt": "text", ".md": "text", ".csv": "csv", ".tsv": "csv",
@@ -58,10 +58,9 @@ def load_documents(config: TrainConfig) -> Documents:
 def open_source(config: TrainConfig) -> tuple[Dataset, str]:
     """The rows of the source that `config` names, and the column with the text. Raises: DataError."""
     datasets.disable_progress_bars()
-    wanted = config.text_column or next((p.settings["text_column"] for p in DATASETS if p.id == config.dataset), None)
     with _utf8_expected(config):
         rows = _rows(config)
-        return rows, _column(rows, wanted)
+        return rows, _column(rows, config.text_column)
 
 
 def texts_at(value: Any, path: str) -> Iterator[str]:

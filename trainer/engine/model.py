@@ -102,7 +102,7 @@ class MaskedLanguageModel(nn.Module):
     def save(self, folder: Path) -> None:
         """A plain transformers folder: safetensors in one file, config, tokenizer."""
         self.model.save_pretrained(folder, max_shard_size="100GB")
-        self.tokenizer.save_pretrained(folder)
+        save_tokenizer(self.tokenizer, folder)
 
 
 def load_model(name: str, *, precision: str = "float32") -> MaskedLanguageModel:
@@ -139,6 +139,16 @@ def check_model(name: str) -> Path:
     folder = find_model(name)
     _check_config(folder, name)
     return folder
+
+
+def save_tokenizer(tokenizer: Any, folder: Path) -> None:
+    """The tokenizer's files, under a class name that transformers 4 and 5 both know."""
+    tokenizer.save_pretrained(folder)
+    path = folder / "tokenizer_config.json"
+    config = json.loads(path.read_text("utf-8"))
+    if config.get("tokenizer_class") == "TokenizersBackend":  # version 5's own; 4 has never heard of it
+        config |= {"tokenizer_class": "PreTrainedTokenizerFast", "model_input_names": tokenizer.model_input_names}
+        path.write_text(json.dumps(config, indent=2, ensure_ascii=False), "utf-8")
 
 
 def check_tokenizer(tokenizer: Any, embeddings: int, name: str, folder: Path) -> None:

@@ -20,7 +20,7 @@ from trainer.engine.masking import DROPOUT, MaskedBatch, hashed, shuffled
 from trainer.engine.optimizer import adamw
 from trainer.engine.preparation import Prepared
 from trainer.engine.schedule import learning_rate_at
-from trainer.engine.versions import versions
+from trainer.engine.versions import differences, versions
 from trainer.errors import TrainingError
 from trainer.events import CheckpointSaved, Emit, Evaluated, Probed, StepLogged, Warned
 
@@ -185,9 +185,7 @@ class Training:
             self._save_model()
         self.evaluated_step = self.step
         seconds = torch.tensor(time.monotonic() - began, device=self.accelerator.device)
-        self.evaluation_seconds = self.accelerator.reduce(
-            seconds, "mean"
-        ).item()  # the same on all ranks, which decide by it
+        self.evaluation_seconds = self.accelerator.reduce(seconds, "mean").item()  # all ranks decide by it
         self.emit(Evaluated(step=self.step, epoch=self.epoch, best=best, **result))
         self._new_window()
 
@@ -237,10 +235,8 @@ class Training:
         self.evaluations_since_best = state["evaluations_since_best"]
         self.evaluated_step = state["evaluated_step"]
         self.started = time.monotonic() - state["elapsed_seconds"]
-        for name, now in versions().items():
-            then = state["versions"].get(name)
-            if then != now:
-                self.emit(Warned(message=f"The checkpoint was made with {name} {then}, this is {now}."))
+        for message in differences(state["versions"]):
+            self.emit(Warned(message=message))
 
     def _save_model(self) -> None:
         if self.accelerator.is_main_process:

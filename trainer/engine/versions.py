@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+
 import accelerate
 import torch
 import transformers
@@ -17,3 +19,10 @@ def versions() -> dict[str, str]:
         "transformers": transformers.__version__,
         "accelerate": accelerate.__version__,
     }
+
+
+def differences(then: Mapping[str, str]) -> Iterator[str]:
+    """A sentence for each version that is no longer that of the checkpoint."""
+    for name, now in versions().items():
+        if then.get(name) != now:
+            yield f"The checkpoint was made with {name} {then.get(name)}, this is {now}."

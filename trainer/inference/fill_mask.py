@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any
@@ -82,8 +83,8 @@ class MaskFiller:
 
 def target_token(tokenizer: Any, target: str) -> int:
     """The one token that means `target` as a word of its own: with a space before it where the tokenizer has that."""
-    spellings = (f" {target.strip()}", target.strip()) if is_unicode(target) else ()
-    for spelling in spellings:
+    word = target.strip()
+    for spelling in (f" {word}", word) if word and is_unicode(word) else ():
         ids = tokenizer(spelling, add_special_tokens=False, verbose=False)["input_ids"]
         if len(ids) == 1 and ids[0] != tokenizer.unk_token_id:
             return int(ids[0])
@@ -109,11 +110,6 @@ def _sequence(tokenizer: Any, ids: list[int], masks: list[int], number: int, tok
     if len(masks) == 1:
         return str(tokenizer.decode(filled, skip_special_tokens=True))
     hidden = set(tokenizer.all_special_ids) - {tokenizer.mask_token_id}
-    parts, run = [], []
-    for place, piece in enumerate(filled):
-        if piece == tokenizer.mask_token_id and place in masks:
-            parts.append(tokenizer.decode(run))
-            run = []
-        elif piece not in hidden or place == masks[number]:
-            run.append(piece)
-    return f" {tokenizer.mask_token}".join([*parts, tokenizer.decode(run)]).strip()
+    kept = [piece for place, piece in enumerate(filled) if piece not in hidden or place == masks[number]]
+    # RoBERTa's mask has taken the space before it into itself.
+    return re.sub(rf"\s*{re.escape(tokenizer.mask_token)}", f" {tokenizer.mask_token}", tokenizer.decode(kept)).strip()

@@ -107,13 +107,15 @@ class RunFolder:
     def has_checkpoints(self) -> bool:
         return any(self.checkpoints.glob("step-*"))
 
-    def append(self, event: Event) -> None:
+    def append(self, event: Event) -> str:
         """Add a line to the events, after the half line of a process that died; only for who holds the lock."""
+        line = encode(event)
         with open(self.events, "a+b") as file:
             if end := file.seek(0, os.SEEK_END):
                 file.seek(end - 1)
             whole = file.read(1) in (b"", b"\n")
-            file.write((b"" if whole else b"\n") + encode(event).encode() + b"\n")
+            file.write((b"" if whole else b"\n") + line.encode() + b"\n")
+        return line
 
     def end(self, event: Event) -> None:
         """Write the last event of a run that could not do so itself; nothing when it has one, or is alive."""

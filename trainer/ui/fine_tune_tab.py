@@ -51,6 +51,7 @@ def build_fine_tune_tab(page: gr.Blocks, runs: RunManager) -> tuple[LiveView, gr
     suited = [settings[name] for name in (*form.BEGINNER, "warmup_ratio")]
     source.change(_show_source, source, [ready_made, file, pasted], **QUIET)
     dataset.change(lambda name: gr.update(info=form.about_dataset(name)), dataset, dataset, **QUIET)
+    dataset.change(form.suited_split, dataset, settings["split"], **QUIET)
     model.change(lambda name: gr.update(info=form.about_model(name)), model, model, **QUIET)
     model.change(form.beginner_values, model, suited, **QUIET)
 
@@ -64,9 +65,16 @@ def build_fine_tune_tab(page: gr.Blocks, runs: RunManager) -> tuple[LiveView, gr
         if view := live.shown(watched):
             runs.stop(view.id)
 
+    def go_on(watched: str | None) -> str | None:
+        if view := live.shown(watched):
+            runs.resume(view.id)
+        return view.id if view else None
+
     outputs = live.outputs(start, stop)
     inputs = [source, dataset, file, pasted, model, *settings.values()]
     start.click(spoken(begin), inputs, live.watched, **QUEUED).success(live.refresh, live.inputs, outputs, **QUIET)
+    resume = live.resume_button.click(spoken(go_on), live.watched, live.watched, **QUEUED)
+    resume.success(live.refresh, live.inputs, outputs, **QUIET)
     stop.click(spoken(end), live.watched, None, **QUEUED).success(live.refresh, live.inputs, outputs, **QUIET)
     # Timer and page load share a handler that reads the run's folder: a reload shows what the first look showed.
     gr.Timer(1.0).tick(live.refresh, live.inputs, outputs, **QUIET)

@@ -48,6 +48,11 @@ def dataset_choices() -> list[tuple[str, str]]:
     return [(preset.label, preset.id) for preset in DATASETS]
 
 
+def suited_split(dataset: str | None) -> str:
+    """The split to begin with for a data set."""
+    return str(recommended(dataset=dataset or "").get("split", TrainConfig().split))
+
+
 def about_model(model: str | None) -> str:
     """One line on a model, for under its field."""
     preset = next((preset for preset in MODELS if preset.id == model), None)
@@ -70,7 +75,7 @@ def public_config(values: Mapping[str, Any], runs: RunManager) -> TrainConfig:
     Raises: ConfigError, RunError.
     """
     model = str(values.get("model") or "bundled")
-    chosen = recommended(model) | dict(values)
+    chosen = recommended(model, str(values.get("dataset") or "bundled")) | dict(values)
     config = TrainConfig.from_dict({**chosen, "model": public_model(model, runs)})
     if config.dataset != "bundled" and not is_name(config.dataset):
         raise ConfigError([f"dataset is {config.dataset!r}; it must be 'bundled' or a Hub id (owner/name)."])

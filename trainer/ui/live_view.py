@@ -31,6 +31,7 @@ class LiveView:
             self.loss = _chart("loss", "Loss", "nats per masked token")
             self.perplexity = _chart("perplexity", "Perplexity", "held out")
         self.probe = gr.HTML("", elem_id="probe")
+        self.resume_button = gr.Button("Resume", visible=False, size="lg", elem_id="resume")
         self.try_button = gr.Button("Try this model", variant="primary", size="lg", visible=False, elem_id="try-model")
         with gr.Accordion("Numbers and settings of this run", open=False, visible=False) as self.details:
             self.table = gr.Dataframe(headers=TABLE, interactive=False, label="Held out", buttons=["copy"])
@@ -39,7 +40,17 @@ class LiveView:
 
     def outputs(self, start: gr.Button, stop: gr.Button) -> list[Any]:
         """The components that `refresh` returns values for."""
-        run = [self.panel, self.probe, self.try_button, self.details, self.table, self.settings, start, stop]
+        run = [
+            self.panel,
+            self.probe,
+            self.resume_button,
+            self.try_button,
+            self.details,
+            self.table,
+            self.settings,
+            start,
+            stop,
+        ]
         return [*run, self.plots, self.loss, self.perplexity, self.seen]
 
     def shown(self, watched: str | None) -> RunView | None:
@@ -68,6 +79,7 @@ def _run_updates(view: RunView) -> list[Any]:
     return [
         run_panel.panel(view),
         run_panel.probe(view),
+        gr.update(visible=view.can_resume),
         gr.update(visible=view.has_model and view.is_over),
         gr.update(visible=bool(view.evaluations)),
         [[e["step"], f"{e['epoch']:.2f}", amount(e["loss"], 4), amount(e["perplexity"]), f"{e['accuracy']:.1%}"]

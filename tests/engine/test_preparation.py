@@ -1,0 +1,71 @@
+"""The plan of a run follows from text and model."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from trainer.engine.loop import ignore
+from trainer.engine.preparation import masking_for, prepare
+from trainer.errors import ConfigError, DataError, ModelError
+from trainer.events import Planned, Warned
+
+
+def test_more_devices_and_accumulation_mean_fewer_steps(tiny_config, tmp_path):
+    def plan(processes=1, **changes):
+        settings = tiny_config(max_steps=None, num_train_epochs=2.0, **changes)
+        return prepare(settings, ignore, tmp_path, processes=processes).plan
+
+    one = plan()
+    assert one.steps == 2 * one.steps_per_epoch and one.steps_per_epoch == math.ceil(one.train_blocks / 8)
+    assert plan(processes=2).steps_per_epoch == math.ceil(one.train_blocks / 16)
+    assert plan(gradient_accumulation_steps=4).steps_per_epoch == math.ceil(one.train_blocks / 32)
+
+
+def test_held_out_documents_share_no_text_with_those_learned_from(tiny_config, sample_text, tmp_path):
+    prepared = prepare(tiny_config(block_size=8), ignore, tmp_path)
+    tokenizer = prepared.model.tokenizer
+    learned, held = (tokenizer.decode(part.ids.flatten()) for part in (prepared.train, prepared.held_out))
+    paragraphs = sample_text.read_text(encoding="utf-8").strip().split("\n\n")
+    assert [(p[20:80] in learned) + (p[20:80] in held) for p in paragraphs[:-5]] == [1] * (len(paragraphs) - 5)
+
+
+def test_blocks_longer_than_the_model_reads_are_refused(tiny_config, tmp_path):
+    with pytest.raises(ConfigError, match=r"block_size is 257; .* reads at most 256 tokens"):
+        prepare(tiny_config(block_size=257), ignore, tmp_path)
+    assert prepare(tiny_config(block_size=256), ignore, tmp_path).train.ids.shape[1] == 256
+
+
+def test_masks_spare_every_special_token_of_the_tokenizer(tiny_config, tmp_path):
+    prepared = prepare(tiny_config(), ignore, tmp_path)
+    masking = masking_for(tiny_config(), prepared.model)
+    assert masking == prepared.masking
+    assert set(masking.special_ids) == {0, 1, 2, 3, 4} and masking.mask_token_id == 4
+    assert masking.vocabulary_size == 600
+
+
+def test_a_single_document_is_warned_about_unless_nothing_was_to_be_held_out(tiny_config, tmp_path, collected):
+    (tmp_path / "one.txt").write_text("The Sun is a star.")
+    prepare(tiny_config(dataset=str(tmp_path / "one.txt")), collected.append, tmp_path / "run")
+    assert [event.message[:31] for event in collected if isinstance(event, Warned)] == [
+        "The text is a single document, "
+    ]
+    collected.clear()
+    prepare(tiny_config(dataset=str(tmp_path / "one.txt"), test_size=0.0), collected.append, tmp_path / "run")
+    assert not any(isinstance(event, Warned) for event in collected)
+    assert isinstance(collected[-1], Planned)
+
+
+def test_what_cannot_be_opened_raises_its_own_error(tiny_config, tmp_path):
+    with pytest.raises(DataError):
+        prepare(tiny_config(dataset="/no/such.txt"), ignore, tmp_path)
+    with pytest.raises(ModelError):
+        prepare(tiny_config(model="/no/such"), ignore, tmp_path)
+
+
+def test_words_and_skipped_documents_are_counted(tiny_config, tmp_path):
+    rows = ['{"text": "one two three"}', '{"text": null}', '{"text": "four  five"}', '{"text": " "}']
+    (tmp_path / "rows.jsonl").write_text("\n".join(rows))
+    plan = prepare(tiny_config(dataset=str(tmp_path / "rows.jsonl")), ignore, tmp_path / "run").plan
+    assert (plan.documents, plan.skipped_documents, plan.words) == (2, 2, 5)

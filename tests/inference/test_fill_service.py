@@ -1,0 +1,200 @@
+"""The worker behind the page: it answers, and whatever ends or stops it costs one request and no more."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from trainer.errors import ModelError, PredictionError
+from trainer.inference.fill_mask import MaskFiller
+from trainer.inference.worker import FillService, WorkerFacts
+
+pytestmark = pytest.mark.slow
+
+PROJECT = Path(__file__).resolve().parents[2]
+SENTENCE = "The Milky Way is a <mask> galaxy."
+PATIENCE_SECONDS = 60
+
+PAGE = """
+import dataclasses, json, sys, time
+from trainer.inference.worker import FillService
+
+if __name__ == "__main__":
+    service = FillService()
+    before = service.facts()
+    service.start()
+    (mask,) = service.fill("Water <mask>.", top_k=2)
+    heavy = [name for name in ("torch", "transformers", "datasets", "gradio") if name in sys.modules]
+    facts = dataclasses.asdict(service.facts())
+    print(json.dumps({"before": before, "facts": facts, "heavy": heavy, "answers": len(mask.candidates)}), flush=True)
+    time.sleep(600)
+"""
+
+
+@pytest.fixture(scope="module")
+def service() -> Iterator[FillService]:
+    """One for all tests of this file, so each must leave it able to answer; little memory makes bombs go off early."""
+    service = FillService(timeout_seconds=PATIENCE_SECONDS, memory_bytes=2 << 30)
+    yield service
+    service.close()
+
+
+@pytest.fixture
+def worker(service: FillService) -> WorkerFacts:
+    """The worker, up and idle."""
+    assert service.fill(SENTENCE)
+    facts = service.facts()
+    assert facts is not None
+    return facts
+
+
+@pytest.fixture
+def hostile(tiny_model: Callable[[str], Path], tmp_path: Path) -> Callable[[dict[str, Any]], str]:
+    """A copy of a tiny model whose tokenizer.json has this normalizer."""
+
+    def make(normalizer: dict[str, Any]) -> str:
+        folder = shutil.copytree(tiny_model("roberta"), tmp_path / "hostile")
+        tokenizer = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
+        tokenizer["normalizer"] = normalizer
+        (folder / "tokenizer.json").write_text(json.dumps(tokenizer), encoding="utf-8")
+        settings = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
+        settings["tokenizer_class"] = "PreTrainedTokenizerFast"  # the one that believes tokenizer.json
+        (folder / "tokenizer_config.json").write_text(json.dumps(settings), encoding="utf-8")
+        return str(folder)
+
+    return make
+
+
+def has_ended(pid: int) -> bool:
+    """Whether a process is gone, or is only waiting to be buried by its parent."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    stat = Path(f"/proc/{pid}/stat")
+    return stat.exists() and stat.read_text().rpartition(")")[2].split()[0] == "Z"
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    give_up = time.monotonic() + PATIENCE_SECONDS
+    while not condition():
+        assert time.monotonic() < give_up, "waited in vain"
+        time.sleep(0.02)
+
+
+def test_answers_are_those_of_the_filler_itself(service: FillService, tiny_model: Callable[[str], Path]) -> None:
+    for request in (
+        (SENTENCE,),
+        ("A <mask> and a [MASK].", "bundled", 3.0),
+        ("A <mask>.", "bundled", 5, ["water", "and"]),
+        ("A <mask>.", str(tiny_model("bert")), 2),
+    ):
+        expected, found = MaskFiller().fill(*request), service.fill(*request)
+        assert [[c.token for c in m.candidates] for m in found] == [[c.token for c in m.candidates] for m in expected]
+        assert [m.candidates[0].sequence for m in found] == [m.candidates[0].sequence for m in expected]
+
+
+def test_facts_name_process_and_device(worker: WorkerFacts) -> None:
+    assert worker.pid != os.getpid() and not has_ended(worker.pid)
+    assert worker.device in ("cpu", "cuda", "mps") and worker.device_name
+
+
+def test_errors_keep_type_what_and_fix_across_the_processes(service: FillService, worker: WorkerFacts) -> None:
+    with pytest.raises(ModelError) as unknown:
+        service.fill(SENTENCE, "no such model")
+    assert unknown.value.what == "There is no model 'no such model'." and "bundled" in unknown.value.fix
+    with pytest.raises(PredictionError) as no_mask:
+        service.fill("No gap here.")
+    assert no_mask.value.what == "There is no <mask> in the text." and no_mask.value.fix
+    assert service.facts() == worker
+
+
+def test_panic_in_the_tokenizer_is_a_sentence_and_the_worker_goes_on(
+    service: FillService, worker: WorkerFacts, hostile: Callable[[dict[str, Any]], str]
+) -> None:
+    folder = hostile({"type": "Replace", "pattern": {"Regex": "(a+)+$"}, "content": "b"})
+    with pytest.raises(PredictionError, match=r"The model failed on this text: PanicException"):
+        service.fill("<mask> " + "a" * 40 + "!", folder)
+    assert service.fill(SENTENCE) and service.facts() == worker
+
+
+def test_tokenizer_that_aborts_the_process_is_a_sentence_and_the_next_request_is_answered(
+    service: FillService, worker: WorkerFacts, hostile: Callable[[dict[str, Any]], str]
+) -> None:
+    if worker.device != "cpu":
+        pytest.skip("the memory of a worker with a GPU is not bounded, and this would fill all of it")
+    tenfold = {"type": "Replace", "pattern": {"String": "a"}, "content": "a" * 10}
+    with pytest.raises(PredictionError) as caught:
+        service.fill("a <mask>", hostile({"type": "Sequence", "normalizers": [tenfold] * 12}))
+    assert "ended while it worked on this" in caught.value.what and caught.value.fix
+    assert has_ended(worker.pid) and service.fill(SENTENCE)
+
+
+def test_worker_killed_before_a_request_costs_one_sentence(service: FillService, worker: WorkerFacts) -> None:
+    os.kill(worker.pid, signal.SIGKILL)
+    with pytest.raises(PredictionError, match="ended"):
+        service.fill(SENTENCE)
+    assert service.fill(SENTENCE)
+
+
+def test_worker_killed_in_the_middle_costs_its_own_request_a_sentence_and_others_nothing(
+    service: FillService, worker: WorkerFacts
+) -> None:
+    os.kill(worker.pid, signal.SIGSTOP)  # so that the request is surely still being worked on
+    with ThreadPoolExecutor(3) as threads:
+        requests: list[Future[Any]] = [threads.submit(service.fill, SENTENCE) for _ in range(3)]
+        time.sleep(0.2)
+        assert not any(request.done() for request in requests)
+        os.kill(worker.pid, signal.SIGKILL)
+        errors = [request.exception() for request in requests]
+    (error,) = (error for error in errors if error is not None)
+    assert isinstance(error, PredictionError) and "ended while it worked on this" in error.what
+    assert service.facts() not in (None, worker)
+
+
+def test_request_that_takes_too_long_gets_a_sentence_and_the_next_a_new_worker(
+    service: FillService, worker: WorkerFacts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    os.kill(worker.pid, signal.SIGSTOP)
+    with monkeypatch.context() as patch:
+        patch.setattr(service, "_timeout", 0.3)
+        with pytest.raises(PredictionError, match=r"no answer within 0\.3 seconds\. Try a shorter text"):
+            service.fill(SENTENCE)
+    wait_until(lambda: has_ended(worker.pid))
+    assert service.fill(SENTENCE)
+
+
+def test_closing_ends_the_worker(service: FillService, worker: WorkerFacts) -> None:
+    service.close()
+    assert service.facts() is None
+    wait_until(lambda: has_ended(worker.pid))
+    service.close()  # twice is once
+
+
+def test_page_never_loads_torch_and_its_worker_ends_with_it_however_that_ends(tmp_path: Path) -> None:
+    script = tmp_path / "page.py"
+    script.write_text(PAGE, encoding="utf-8")
+    with subprocess.Popen(
+        [sys.executable, str(script)],
+        env=os.environ | {"PYTHONPATH": str(PROJECT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,  # of a killed process, its semaphores are found lying about
+        text=True,
+    ) as page:
+        assert page.stdout is not None
+        told = json.loads(page.stdout.readline())
+        page.kill()
+    assert told["before"] is None and told["heavy"] == [] and told["answers"] == 2
+    assert told["facts"]["pid"] != page.pid
+    wait_until(lambda: has_ended(told["facts"]["pid"]))
