@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import functools
 import json
 import os
@@ -17,6 +18,7 @@ import pytest
 
 # The libraries read these when they are imported, so they stand here and not in a fixture.
 CACHE = Path(tempfile.mkdtemp(prefix="mask-studio-tests-"))
+atexit.register(shutil.rmtree, CACHE, ignore_errors=True)
 os.environ |= {
     "HF_HOME": str(CACHE),
     "HF_DATASETS_CACHE": str(CACHE / "datasets"),
@@ -37,10 +39,6 @@ def pytest_report_header() -> list[str]:
     names = ("torch", "transformers", "datasets", "accelerate", "gradio")
     device = "GPU (/dev/nvidia0)" if Path("/dev/nvidia0").exists() else "CPU"
     return [", ".join(f"{name} {_version(name)}" for name in names), f"device: {device}"]
-
-
-def pytest_unconfigure() -> None:
-    shutil.rmtree(CACHE, ignore_errors=True)
 
 
 @pytest.fixture(autouse=True)

@@ -76,6 +76,8 @@ def resume_command(options: argparse.Namespace, out: TextIO) -> None:
     config = folder.read_config()
     if not folder.has_checkpoints():
         raise RunError(f"{options.folder!r} has no checkpoint to go on from.", "Start a new run with fit.")
+    if folder.is_alive():
+        raise RunError(f"{options.folder!r} is running.", "Wait for its end, or stop it.")
     folder.stop.unlink(missing_ok=True)
     _train(folder, config, _teller(options.json, out), resume=True)
 

@@ -13,6 +13,7 @@ from typing import Any
 from trainer.errors import ConfigError
 
 SCHEDULES = ("linear", "cosine", "constant")
+MISTYPED = (KeyError, TypeError, ValueError, OverflowError)  # what reading a value as a type may raise
 PRECISIONS = ("auto", "float32", "bf16")
 MASK_SPELLINGS = ("<mask>", "[MASK]")
 SHAPE = re.compile(r"mini|\d{1,9}x\d{1,9}x\d{1,9}x\d{1,9}", re.ASCII)
@@ -91,7 +92,7 @@ class TrainConfig:
             else:
                 try:
                     read[name] = _of_type(known[name], value)
-                except (KeyError, TypeError, ValueError, OverflowError):
+                except MISTYPED:
                     problems.append(f"{name} is {value!r}; it must be {kind_of(known[name])}.")
         if problems:
             raise ConfigError(problems)
@@ -105,6 +106,9 @@ class TrainConfig:
         for f in fields(self):
             value, low, high = getattr(self, f.name), f.metadata["low"], f.metadata["high"]
             choices = f.metadata["choices"]
+            if not _is_of_type(f, value):
+                yield f"{f.name} is {value!r}; it must be {kind_of(f)}."
+                continue
             if value is None or isinstance(value, bool):
                 continue
             if choices and value not in choices:
@@ -141,6 +145,13 @@ def kind_of(f: Field[Any]) -> str:
     words = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "text"}
     base, _, optional = str(f.type).partition(" | ")
     return words[base] + (" or empty" if optional else "")
+
+
+def _is_of_type(f: Field[Any], value: Any) -> bool:
+    try:
+        return bool(value == _of_type(f, value))
+    except MISTYPED:
+        return False
 
 
 def _of_type(f: Field[Any], value: Any) -> Any:

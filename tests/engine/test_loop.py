@@ -13,6 +13,7 @@ import transformers
 from trainer.config import TrainConfig
 from trainer.engine import loop, training
 from trainer.engine.loop import fit
+from trainer.engine.masking import HELD_OUT_EPOCH, Masking
 from trainer.engine.model import load_model
 from trainer.errors import ConfigError, DataError, TrainerError, TrainingError
 from trainer.events import (
@@ -114,6 +115,22 @@ def test_epochs_decide_the_number_of_steps_and_the_last_batch_may_be_small(tiny_
     assert plan.train_blocks % 16 != 0
     assert plan.steps == math.ceil(1.5 * plan.steps_per_epoch) == collected[-1].step
     assert steps(Evaluated, collected) == [0, plan.steps_per_epoch, plan.steps]
+
+
+def test_each_epoch_sees_every_block_once_in_an_order_of_its_own(tiny_config, tmp_path, collected, monkeypatch):
+    original, seen = Masking.__call__, {}
+
+    def spy(masking, ids, blocks, *, epoch, word_starts=None):
+        seen.setdefault(epoch, []).extend(blocks.tolist())
+        return original(masking, ids, blocks, epoch=epoch, word_starts=word_starts)
+
+    monkeypatch.setattr(Masking, "__call__", spy)
+    fit(tiny_config(max_steps=None, num_train_epochs=2.0), collected.append, output_dir=tmp_path)
+    (plan,) = of(Planned, collected)
+    everything = list(range(plan.train_blocks))
+    assert sorted(seen[0]) == sorted(seen[1]) == everything
+    assert seen[0] != seen[1] and everything not in (seen[0], seen[1])
+    assert seen[HELD_OUT_EPOCH] == list(range(plan.held_out_blocks)) * 3  # before, and after each epoch
 
 
 def test_the_model_folder_holds_the_best_by_held_out_loss(tiny_config, tmp_path, collected, monkeypatch):

@@ -129,6 +129,8 @@ def _rows(config: TrainConfig) -> Dataset:
         options = {"sample_by": "paragraph" if _has_paragraphs(path) else "line"} if builder == "text" else {}
         options |= {"sep": "\t"} if path.suffix.lower() == ".tsv" else {}
         return _load(builder, config, data_files=str(path.resolve()), **options)
+    if path.suffix.lower() in BUILDERS:
+        raise DataError(f"There is no file {config.dataset!r}.", "Check the path.")
     if is_hub_id(config.dataset):
         return _load(config.dataset, config, name=config.dataset_config)
     raise DataError(f"There is no data set {config.dataset!r}.", "Give 'bundled', a Hub id (owner/name), or a file.")

@@ -182,7 +182,7 @@ def find_model(name: str) -> Path:
     if name == "bundled":
         return BUNDLED_MODEL
     path = Path(name).expanduser()
-    if path.is_dir():
+    if name and path.is_dir():
         return path
     if not is_hub_id(name):
         raise ModelError(f"There is no model {name!r}.", "Give 'bundled', a Hub id (owner/name), or a model folder.")

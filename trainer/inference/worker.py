@@ -17,6 +17,8 @@ from typing import Any
 from trainer.errors import PredictionError, TrainerError
 from trainer.predictions import FilledMask
 
+MEMORY_BYTES = 8 << 30  # of address space; the largest preset takes half of it
+
 
 @dataclass(frozen=True, slots=True)
 class WorkerFacts:
@@ -126,7 +128,7 @@ def _limit_memory(memory_bytes: int | None) -> None:
 
     if not torch.cuda.is_available():
         physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-        resource.setrlimit(resource.RLIMIT_AS, (memory_bytes or max(physical // 2, 6 << 30),) * 2)
+        resource.setrlimit(resource.RLIMIT_AS, (memory_bytes or min(physical, MEMORY_BYTES),) * 2)
 
 
 def _warm_up() -> WorkerFacts:
