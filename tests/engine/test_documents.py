@@ -203,7 +203,7 @@ def test_an_unknown_hub_id_without_network_is_a_sentence(name):
 
 @pytest.mark.parametrize("name", ["/no/such/file.txt", "two words", "../up"])
 def test_what_is_neither_file_nor_hub_id_is_refused(name):
-    with pytest.raises(DataError, match="There is no (data set|file)"):
+    with pytest.raises(DataError, match=r"There is no (data set|file)"):
         read(name)
 
 

@@ -63,6 +63,12 @@ def test_an_uploaded_file_is_kept_once_under_a_harmless_name(tmp_path: Path) -> 
     assert kept.is_relative_to(tmp_path / "home")
 
 
+def test_an_empty_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "empty.txt").touch()
+    with pytest.raises(DataError, match=r"'empty\.txt' is empty"):
+        keep_file(tmp_path / "home", tmp_path / "empty.txt")
+
+
 def test_empty_paste_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no text"):
         keep_text(tmp_path, " \n ")

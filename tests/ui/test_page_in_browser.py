@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -96,6 +97,26 @@ def test_pasted_text_is_trained_on(tab: Any) -> None:
     tab.get_by_label("Epochs").fill("1")
     tab.locator("#start").click()
     tab.wait_for_selector(".state.completed")
+
+
+def upload(tab: Any, path: Path, text: str) -> None:
+    path.write_text(text)
+    tab.get_by_label("My file").check()
+    tab.locator("input[type=file]").set_input_files(path)
+    tab.get_by_text(path.name).first.wait_for()
+    tab.get_by_label("Epochs").fill("1")
+    tab.locator("#start").click()
+
+
+def test_an_uploaded_file_is_trained_on(tab: Any, tmp_path: Path) -> None:
+    upload(tab, tmp_path / "stones.txt", "\n\n".join(f"Stone {n} lies on hill {n * 3}." for n in range(60)))
+    tab.wait_for_selector(".state.running")
+    tab.wait_for_selector(".state.completed")
+
+
+def test_an_empty_file_is_refused(tab: Any, tmp_path: Path) -> None:
+    upload(tab, tmp_path / "empty.txt", "")
+    tab.get_by_text("The file 'empty.txt' is empty.").wait_for()
 
 
 @pytest.mark.parametrize("width", [1280, 390])

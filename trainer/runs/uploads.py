@@ -15,7 +15,12 @@ UPLOADS = "uploads"  # folder below the home of all runs
 
 
 def keep_file(home: Path, source: Path) -> Path:
-    """A copy of an uploaded file, named by its content: the same file twice takes its room once. Raises: DataError."""
+    """A copy of an uploaded file, named by its content: the same file twice takes its room once.
+
+    Raises: DataError when it is empty or can't be kept.
+    """
+    if not source.stat().st_size:
+        raise DataError(f"The file {source.name!r} is empty.", "Choose one with text in it.")
     with source.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()[:16]
     name = re.sub(r"[^\w.-]", "_", source.name)[-80:]
