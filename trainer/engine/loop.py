@@ -52,7 +52,9 @@ def fit(
         emit(Failed(what=error.what, fix=error.fix))
         raise
     except torch.OutOfMemoryError as error:
-        failure = TrainingError("The GPU's memory is full.", "Use a smaller batch size or block size.")
+        batch = config.per_device_train_batch_size
+        lower = f"lower per_device_train_batch_size from {batch} to {batch // 2}" if batch > 1 else "lower block_size"
+        failure = TrainingError("The GPU's memory is full.", f"Please {lower}, or choose a smaller model.")
         emit(Failed(what=failure.what, fix=failure.fix))
         raise failure from error
     except Exception as error:
