@@ -258,6 +258,14 @@ def test_weights_that_are_only_pickled_are_refused_unopened(copied):
     assert "has no weights in safetensors format" in refusal(folder)
 
 
+def test_pickled_weights_are_not_opened_beside_a_stray_safetensors_file_either(copied):
+    folder = copied()
+    weights = safetensors.torch.load_file(folder / "model.safetensors")
+    torch.save(weights, folder / "pytorch_model.bin")
+    (folder / "model.safetensors").rename(folder / "stray.safetensors")
+    assert "can't be opened" in refusal(folder)
+
+
 @pytest.mark.parametrize(
     "damage",
     [

@@ -42,7 +42,7 @@ def settings(tiny_model, answers, tmp_path_factory):
         "save_steps": STEPS,
         "logging_steps": 1,
         "learning_rate": 3e-4,
-        "weight_decay": 0.01,
+        "weight_decay": 0.5,  # so much that a bias which decays, or a matrix which does not, shows
         "precision": "float32",
         "probe_text": None,
     }

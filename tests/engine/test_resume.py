@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 
 import pytest
 import safetensors.torch
 import torch
 
+from trainer.engine import training
 from trainer.engine.checkpoint import STATE, read_state, save_checkpoint
 from trainer.engine.loop import fit
 from trainer.events import Evaluated, RunStarted, StepLogged, Warned
@@ -121,6 +123,31 @@ def test_without_a_checkpoint_resuming_begins_anew(config, tmp_path, collected):
     fit(config(max_steps=2), collected.append, output_dir=tmp_path, resume=True)
     assert [event.resumed_from_step for event in collected if isinstance(event, RunStarted)] == [None]
     assert len(curve(collected)) == 2
+
+
+def test_the_number_of_threads_is_that_of_the_checkpoint(config, stop_at, tmp_path, collected):
+    # Another number adds up in another order, to other bits.
+    before = torch.get_num_threads()
+    fit(config(), output_dir=tmp_path, should_stop=stop_at(1))
+    torch.set_num_threads(before + 1)
+    try:
+        fit(config(max_steps=2), collected.append, output_dir=tmp_path, resume=True)
+        assert collected[0].threads == torch.get_num_threads() == before
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_patience_goes_on_where_it_was(config, stop_at, tmp_path, monkeypatch):
+    losses = itertools.count(3.0)  # ever worse
+
+    def scripted(*arguments, **options):
+        return {"loss": next(losses), "perplexity": 1.0, "accuracy": 0.0, "masked_tokens": 10}
+
+    monkeypatch.setattr(training, "evaluate_model", scripted)
+    settings = config(eval_steps=1, early_stopping_patience=3)
+    assert fit(settings, output_dir=tmp_path, should_stop=stop_at(2)).reason == "stopped"
+    finished = fit(settings, output_dir=tmp_path, resume=True)
+    assert (finished.reason, finished.step) == ("completed", 3)
 
 
 def test_other_versions_than_those_of_the_checkpoint_are_named(config, tmp_path, collected):

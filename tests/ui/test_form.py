@@ -11,6 +11,7 @@ import pytest
 
 from trainer.config import TrainConfig
 from trainer.errors import ConfigError, DataError, RunError
+from trainer.presets import recommended
 from trainer.runs.manager import RunManager
 from trainer.runs.uploads import keep_file, keep_text
 from trainer.ui import form
@@ -31,7 +32,7 @@ def test_every_setting_has_a_widget() -> None:
 
 
 def test_the_form_begins_with_what_suits_the_bundled_model() -> None:
-    assert form.setting_widgets(["learning_rate"])["learning_rate"].value == 5e-4
+    assert form.setting_widgets(["learning_rate"])["learning_rate"].value == recommended("bundled")["learning_rate"]
     tutorial = dict(
         zip((*form.BEGINNER, "warmup_ratio"), form.beginner_values("distilbert/distilroberta-base"), strict=True)
     )
@@ -49,7 +50,7 @@ def test_visitors_reach_no_path(runs: RunManager, tmp_path: Path, monkeypatch: p
 
 
 def test_settings_that_were_not_given_are_those_that_suit_the_model(runs: RunManager) -> None:
-    assert form.public_config({}, runs).learning_rate == 5e-4
+    assert form.public_config({}, runs).learning_rate == recommended("bundled")["learning_rate"]
     assert form.public_config({"learning_rate": 1e-3}, runs).learning_rate == 1e-3
     assert form.public_config({"model": "distilbert/distilroberta-base"}, runs).learning_rate == 2e-5
 

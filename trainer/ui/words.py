@@ -51,9 +51,10 @@ LABELS = {
 EXAMPLES = [
     "The Milky Way is a <mask> galaxy.",
     "The Earth orbits the <mask>.",
-    "Plants make sugar from <mask>, water and carbon dioxide.",
-    "The heart pumps <mask> through the body.",
-    "Water <mask> when it gets colder than zero <mask>.",
+    "Dinosaurs lived millions of <mask> ago.",
+    "The brain is part of the central <mask> system.",
+    "Plants use sunlight, water and carbon <mask> to make sugar.",
+    "The United <mask> of <mask> has fifty states.",
 ]
 
 
