@@ -62,7 +62,7 @@ def test_two_masks_get_two_charts_and_a_table(tab: Any) -> None:
     tab.locator("#sentence textarea").fill("The <mask> orbits the [MASK].")
     tab.locator("#fill").click()
     tab.wait_for_selector("#bars-2 svg .mark-rect path")
-    assert tab.locator(".completed mark").count() == 2
+    assert tab.locator(".filled mark").count() == 2
     tab.get_by_text("The same as a table").click()
     tab.wait_for_selector("table:visible")
     assert "sentence" in tab.locator("table:visible").first.inner_text()
@@ -86,8 +86,8 @@ def test_markup_in_a_sentence_stays_text(tab: Any) -> None:
     tab.get_by_role("tab", name="Fill the mask").click()
     tab.locator("#sentence textarea").fill("<img src=x onerror='window.hurt=1'> is a <mask>.")
     tab.locator("#fill").click()
-    tab.wait_for_selector(".completed")
-    assert "<img src=x" in tab.locator(".completed").inner_text()
+    tab.wait_for_selector(".filled")
+    assert "<img src=x" in tab.locator(".filled").inner_text()
     assert tab.evaluate("window.hurt") is None
 
 

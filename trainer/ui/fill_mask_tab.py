@@ -85,4 +85,4 @@ def _completed(text: str, filled: list[FilledMask]) -> str:
     shown = [f"<mark>{escape(word)}</mark>" for word in words]
     pieces = [piece for pair in zip(map(escape, parts), [*shown, ""], strict=False) for piece in pair]
     more = f"<p>The first {CHARTS} masks have a chart; the table has them all.</p>" if len(filled) > CHARTS else ""
-    return f'<div class="completed">{"".join(pieces)}</div>{more}'
+    return f'<div class="filled">{"".join(pieces)}</div>{more}'
