@@ -253,7 +253,7 @@ AT_ONCE = {
 AFTER_A_LOOK = {
     "unknown model": (("--model", "no such model"), "There is no model 'no such model'."),
     "unknown model of the Hub": (("--model", "nobody/nothing"), "neither a folder here nor could it be fetched"),
-    "unknown dataset": (("--dataset", "no such file.txt"), "There is no data set 'no such file.txt'."),
+    "unknown dataset": (("--dataset", "no such file.txt"), "There is no file 'no such file.txt'."),
     "unknown dataset of the Hub": (("--dataset", "nobody/nothing"), "'nobody/nothing'"),
     "unknown ending": (("--dataset", "text.pdf"), "'text.pdf' has an unknown ending."),
     "empty file": (("--dataset", "empty.txt"), "'empty.txt' is empty."),

@@ -55,6 +55,8 @@ def fit_command(options: argparse.Namespace, out: TextIO) -> None:
         folder = RunFolder(Path(options.output))
         if folder.events.exists():
             raise RunError(f"{options.output!r} already holds a run.", "Resume it, or choose another folder.")
+    elif int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise RunError("Several processes need one folder.", "Name it with --output.")
     else:
         folder = RunFolder(home() / new_run_id(run_ids(home())))
     if _is_main_process():
@@ -76,16 +78,17 @@ def resume_command(options: argparse.Namespace, out: TextIO) -> None:
     config = folder.read_config()
     if not folder.has_checkpoints():
         raise RunError(f"{options.folder!r} has no checkpoint to go on from.", "Start a new run with fit.")
-    if folder.is_alive():
-        raise RunError(f"{options.folder!r} is running.", "Wait for its end, or stop it.")
-    folder.stop.unlink(missing_ok=True)
+    if _is_main_process():  # the others would find its lock
+        if folder.is_alive():
+            raise RunError(f"{options.folder!r} is running.", "Wait for its end, or stop it.")
+        folder.stop.unlink(missing_ok=True)
     _train(folder, config, _teller(options.json, out), resume=True)
 
 
 def run_command(options: argparse.Namespace, out: TextIO) -> None:
     """What the page starts: the run of a folder, from its newest checkpoint when it has one."""
     folder = RunFolder(Path(options.folder))
-    _train(folder, folder.read_config(), lambda event, line: None, resume=folder.has_checkpoints())
+    _train(folder, folder.read_config(), lambda event, line: None, resume=True)
 
 
 def preview_command(options: argparse.Namespace, out: TextIO) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
+HUB_ID_LENGTH = 96
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 
 
@@ -113,6 +114,14 @@ def recommended(model: str = "bundled", dataset: str = "bundled", *, from_scratc
     return suited
 
 
+def title_of(source: str) -> str:
+    """What to call a model or data set before visitors: not by this machine's path; the model of a run by the run."""
+    path = Path(source)
+    if not path.is_absolute():
+        return source
+    return path.parent.name if path.name == "model" else path.name
+
+
 def is_hub_id(text: str) -> bool:
     """Whether `text` has the form of a Hub id (`owner/name`, or an old `name`), and so can't be a path."""
-    return bool(HUB_ID.fullmatch(text)) and ".." not in text and "--" not in text
+    return len(text) <= HUB_ID_LENGTH and bool(HUB_ID.fullmatch(text)) and ".." not in text and "--" not in text

@@ -52,6 +52,14 @@ def test_two_are_kept(saved):
     assert names(saved) == ["step-15", "step-20"]
 
 
+def test_a_new_checkpoint_stays_and_damaged_ones_of_later_steps_go(saved, collected):
+    for name in ("step-5", "step-10"):
+        (saved / name / "weights.bin").write_bytes(b"damaged")
+    save_checkpoint(saved, 3, writers(3))
+    assert newest_checkpoint(saved, collected.append) == saved / "step-3"
+    assert names(saved) == ["step-3"]
+
+
 def test_saving_a_step_again_replaces_it(saved, collected):
     save_checkpoint(saved, 10, writers(11))
     assert read_state(newest_checkpoint(saved, collected.append)) == {"step": 11}

@@ -236,7 +236,7 @@ def test_a_mistake_of_the_user_is_told_and_raised(tiny_config, tmp_path, collect
     ("error", "raised", "what"),
     [
         (ZeroDivisionError("division by zero"), ZeroDivisionError, "ZeroDivisionError: division by zero"),
-        (torch.OutOfMemoryError("CUDA out of memory"), TrainerError, "The GPU's memory is full."),
+        (torch.OutOfMemoryError("CUDA out of memory"), TrainerError, "The memory is full."),
     ],
 )
 def test_what_goes_wrong_inside_is_the_last_event_too(

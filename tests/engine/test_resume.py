@@ -10,8 +10,9 @@ import safetensors.torch
 import torch
 
 from trainer.engine import training
-from trainer.engine.checkpoint import STATE, read_state, save_checkpoint
+from trainer.engine.checkpoint import STATE, read_state, save_checkpoint, write_json
 from trainer.engine.loop import fit
+from trainer.errors import RunError
 from trainer.events import Evaluated, RunStarted, StepLogged, Warned
 
 STEPS = 24  # more than an epoch
@@ -48,6 +49,27 @@ def interrupted_at(step, events):
             raise Interrupted
 
     return emit
+
+
+def test_a_folder_with_a_run_in_it_is_not_trained_over(tiny_config, tmp_path, collected):
+    fit(tiny_config(max_steps=2), output_dir=tmp_path)
+    with pytest.raises(RunError, match="already holds a run"):
+        fit(tiny_config(max_steps=2), collected.append, output_dir=tmp_path)
+
+
+def test_a_checkpoint_of_another_number_of_processes_is_refused(tiny_config, tmp_path, collected):
+    fit(tiny_config(max_steps=4, save_steps=2), output_dir=tmp_path)
+    for folder in (tmp_path / "checkpoints").iterdir():
+        state = read_state(folder) | {"processes": 2}
+        weights, optimizer = (folder / name for name in ("model.safetensors", "optimizer.pt"))
+        kept = {weights.name: weights.read_bytes(), optimizer.name: optimizer.read_bytes()}
+        writers = {name: lambda path, data=data: path.write_bytes(data) for name, data in kept.items()}
+        step = int(folder.name.removeprefix("step-"))
+        save_checkpoint(
+            tmp_path / "checkpoints", step, writers | {STATE: lambda path, state=state: write_json(path, state)}
+        )
+    with pytest.raises(RunError, match="made by 2 processes"):
+        fit(tiny_config(max_steps=8), collected.append, output_dir=tmp_path, resume=True)
 
 
 @pytest.mark.parametrize(

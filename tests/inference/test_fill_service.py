@@ -169,7 +169,7 @@ def test_request_that_takes_too_long_gets_a_sentence_and_the_next_a_new_worker(
     os.kill(worker.pid, signal.SIGSTOP)
     with monkeypatch.context() as patch:
         patch.setattr(service, "_timeout", 0.3)
-        with pytest.raises(PredictionError, match=r"no answer within 0\.3 seconds\. Try a shorter text"):
+        with pytest.raises(PredictionError, match=r"no answer within 0\.3 seconds\. Try again"):
             service.fill(SENTENCE)
     wait_until(lambda: has_ended(worker.pid))
     assert service.fill(SENTENCE)
@@ -198,3 +198,14 @@ def test_page_never_loads_torch_and_its_worker_ends_with_it_however_that_ends(tm
     assert told["before"] is None and told["heavy"] == [] and told["answers"] == 2
     assert told["facts"]["pid"] != page.pid
     wait_until(lambda: has_ended(told["facts"]["pid"]))
+
+
+def test_the_worker_has_none_of_the_pages_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_not_for_strangers")
+    monkeypatch.setenv("HARMLESS", "seen")
+    service = FillService()
+    try:
+        seen = [service._running().submit(os.getenv, name).result(120) for name in ("HF_TOKEN", "HARMLESS")]
+    finally:
+        service.close()
+    assert seen == [None, "seen"]

@@ -11,7 +11,7 @@ import pytest
 
 from trainer.config import TrainConfig
 from trainer.errors import ConfigError, DataError, RunError
-from trainer.presets import recommended
+from trainer.presets import SCRATCH, recommended
 from trainer.runs.manager import RunManager
 from trainer.runs.uploads import keep_file, keep_text
 from trainer.ui import form
@@ -62,6 +62,15 @@ def test_an_uploaded_file_is_kept_once_under_a_harmless_name(tmp_path: Path) -> 
     assert kept.read_text() == "text" and kept.name == "my_notes__rm_-rf.txt"
     assert keep_file(tmp_path / "home", source) == kept
     assert kept.is_relative_to(tmp_path / "home")
+
+
+def test_training_from_nothing_starts_from_what_suits_it(runs: RunManager) -> None:
+    assert form.public_config({"from_scratch": "mini"}, runs).learning_rate == SCRATCH["learning_rate"]
+
+
+def test_an_upload_that_expired_is_said_to_be_gone(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no longer here"):
+        keep_file(tmp_path / "home", tmp_path / "gone.txt")
 
 
 def test_an_empty_file_is_refused(tmp_path: Path) -> None:

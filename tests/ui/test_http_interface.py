@@ -91,6 +91,21 @@ def test_bad_questions_get_a_sentence(session_app: Any, arguments: tuple, words:
     assert words in refusal(session_app.client(), *arguments, api_name="/fill_mask")
 
 
+@pytest.mark.parametrize(
+    ("api_name", "value"),
+    [
+        ("/start_run", [1]),
+        ("/start_run", "abc"),
+        ("/start_run", {"model": 5}),
+        ("/run_status", 5),
+        ("/stop_run", "../x"),
+    ],
+)
+def test_values_of_the_wrong_kind_get_a_sentence(session_app: Any, api_name: str, value: Any) -> None:
+    said = refusal(session_app.client(), value, api_name=api_name)
+    assert "must be" in said or "There is no run" in said
+
+
 @pytest.mark.parametrize("config", [{"text_column": "answer"}, {"model": "no-such/model"}])
 def test_what_only_the_run_can_find_out_ends_it_with_a_sentence(
     session_app: Any, eventually: Callable, config: dict

@@ -81,6 +81,10 @@ def live(folder: RunFolder) -> Iterator[LiveView]:
     manager.close()
 
 
+def test_a_run_whose_folder_was_removed_leaves_the_page_alive(live: LiveView) -> None:
+    assert live.shown("20200101-000000-gone-run") is not None  # the newest instead
+
+
 def test_what_a_browser_has_seen_is_not_sent_again(folder: RunFolder, live: LiveView) -> None:
     for event in (STARTED, evaluated(0, 200.0), logged(5), Failed(what="over")):
         folder.append(event)

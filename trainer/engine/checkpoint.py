@@ -12,7 +12,7 @@ from typing import Any
 
 MANIFEST = "manifest.json"
 STATE = "state.json"
-KEPT = 2  # verified checkpoints: the newest may turn out damaged
+KEPT = 2  # checkpoints: the newest may turn out damaged
 
 Writer = Callable[[Path], None]
 
@@ -34,8 +34,10 @@ def save_checkpoint(checkpoints: Path, step: int, writers: dict[str, Writer]) ->
     shutil.rmtree(target, ignore_errors=True)
     unfinished.rename(target)
     flush(checkpoints)
-    for old in list(_newest_first(checkpoints))[KEPT:]:
-        shutil.rmtree(old)
+    folders = list(_newest_first(checkpoints))
+    place = folders.index(target)  # those of later steps were damaged, or they would have been resumed from
+    for other in folders[:place] + folders[place + KEPT :]:
+        shutil.rmtree(other)
     return target
 
 

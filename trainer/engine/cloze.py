@@ -31,9 +31,8 @@ def score_cloze(config: TrainConfig, path: Path) -> dict[str, Any]:
 
 def _rank(model: MaskedLanguageModel, text: str, expected: list[str]) -> int:
     """The place of the first guess that was expected; 5 when it is none of the first five."""
-    guesses = model.probabilities(model.encode(text))[0].topk(5).indices.tolist()
     right = {word.lower() for word in expected}
-    words = [model.tokenizer.decode([guess]).strip().lower() for guess in guesses]
+    words = [word.strip().lower() for word, _ in model.top_words(text, 5)]
     return next((rank for rank, word in enumerate(words) if word in right), 5)
 
 

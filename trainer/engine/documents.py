@@ -43,6 +43,7 @@ class Documents:
 def load_documents(config: TrainConfig) -> Documents:
     """The documents that `config` names. Raises: DataError."""
     rows, column = open_source(config)
+    rows = rows.select_columns(_branch(rows, column))  # no picture beside the text is ever opened
     with _utf8_expected(config):
         joined = rows.map(
             lambda row: {"text": " ".join(texts_at(row, column)).removeprefix("\ufeff").strip()},
@@ -96,6 +97,11 @@ def text_paths(value: Any, prefix: str = "") -> Iterator[str]:
             yield from text_paths(item, prefix)
     elif isinstance(value, str):
         yield prefix
+
+
+def _branch(rows: Dataset, column: str) -> str:
+    """The column of the table in which a path like `answers.text` begins."""
+    return column if column in rows.column_names else column.partition(".")[0]
 
 
 def _column(rows: Dataset, wanted: str | None) -> str:

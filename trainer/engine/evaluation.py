@@ -47,7 +47,9 @@ def evaluate_model(
     """The metric over all blocks; every process computes its share and all get the whole."""
     was_training = model.training
     model.eval()
-    sums = torch.zeros(3, dtype=torch.float64, device=accelerator.device)
+    exact = torch.float32 if accelerator.device.type == "mps" else torch.float64  # Apple's GPUs have no float64
+    sums = torch.zeros(2, dtype=exact, device=accelerator.device)
+    masked = 0
     stride = batch_size * accelerator.num_processes
     for start in range(accelerator.process_index * batch_size, len(blocks), stride):
         indices = torch.arange(start, min(start + batch_size, len(blocks)))
@@ -56,8 +58,9 @@ def evaluate_model(
         logits = model.logits(batch.input_ids, batch.positions).float()
         nats = torch.nn.functional.cross_entropy(logits, batch.targets, reduction="sum")
         correct = (logits.argmax(-1) == batch.targets).sum()
-        sums += torch.stack([nats.double(), torch.tensor(len(batch.targets), device=nats.device), correct])
+        sums += torch.stack([nats.to(exact), correct.to(exact)])
+        masked += len(batch.targets)
     model.train(was_training)
-    nats_sum, masked, correct_sum = accelerator.reduce(sums).tolist()
+    nats_sum, correct_sum, masked = accelerator.reduce(torch.cat([sums, sums.new_tensor([masked])])).tolist()
     metric = MaskedLanguageModeling(keep_in_memory=True)
     return metric.compute(nats=[nats_sum], masked_tokens=[int(masked)], correct=[int(correct_sum)])

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import InitProcessGroupKwargs
 
 from trainer.config import TrainConfig
 from trainer.engine import hardware
@@ -16,10 +19,12 @@ from trainer.engine.checkpoint import newest_checkpoint, read_state
 from trainer.engine.preparation import BLOCKS, prepare
 from trainer.engine.training import Training
 from trainer.engine.versions import versions
-from trainer.errors import TrainerError, TrainingError
+from trainer.errors import RunError, TrainerError, TrainingError
 from trainer.events import Emit, Event, Failed, Finished, PhaseChanged, RunStarted, Warned
 
+PREPARATION_TIME = timedelta(hours=12)  # the other ranks wait while the first one reads and cuts the text
 EARLY = ("stopped", "time_budget")
+CHECKPOINTS = 20  # at most, where the settings leave it open: an epoch of a tiny text is a single step
 PATIENT_SECONDS = 10.0  # a stopped run is evaluated once more if that takes no longer
 
 
@@ -51,26 +56,30 @@ def fit(
     except TrainerError as error:
         emit(Failed(what=error.what, fix=error.fix))
         raise
-    except torch.OutOfMemoryError as error:
-        batch = config.per_device_train_batch_size
-        lower = f"lower per_device_train_batch_size from {batch} to {batch // 2}" if batch > 1 else "lower block_size"
-        failure = TrainingError("The GPU's memory is full.", f"Please {lower}, or choose a smaller model.")
-        emit(Failed(what=failure.what, fix=failure.fix))
-        raise failure from error
     except Exception as error:
+        if isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "DefaultCPUAllocator" in str(error):
+            failure = _out_of_memory(config)
+            emit(Failed(what=failure.what, fix=failure.fix))
+            raise failure from error
         emit(Failed(what=f"{type(error).__name__}: {error}", fix="This is a bug; the log has the details."))
         raise
 
 
 def _fit(config: TrainConfig, emit: Emit, should_stop: Callable[[], bool], output_dir: Path, resume: bool) -> Finished:
     began = time.monotonic()
+    if not resume and any((output_dir / made).exists() for made in ("checkpoints", "model")):
+        raise RunError(f"The folder {output_dir.name!r} already holds a run.", "Resume it, or choose another one.")
     warnings: list[str] = []
     checkpoint = newest_checkpoint(output_dir / "checkpoints", warnings.append) if resume else None
     state = read_state(checkpoint) if checkpoint else {}
     if state:
         torch.set_num_threads(state["threads"])  # another number adds up in another order, to other bits
     chosen = hardware.choose(config.precision)
-    accelerator = Accelerator(cpu=chosen.device == "cpu")
+    accelerator = Accelerator(
+        cpu=chosen.device == "cpu",
+        mixed_precision="no",  # the model itself chooses its arithmetic, whatever a launcher was configured to
+        kwargs_handlers=[InitProcessGroupKwargs(timeout=PREPARATION_TIME)],
+    )
     if not accelerator.is_main_process:
         emit = ignore
     emit(
@@ -96,22 +105,27 @@ def _fit(config: TrainConfig, emit: Emit, should_stop: Callable[[], bool], outpu
 
     plan = prepared.plan
     eval_steps = config.eval_steps or plan.steps_per_epoch
-    save_steps = config.save_steps or eval_steps
+    save_steps = config.save_steps or max(eval_steps, math.ceil(plan.steps / CHECKPOINTS))
     emit(PhaseChanged(phase="Training"))
     while True:
         # Occasional work first, so that step 0 and the last step are treated like all others.
         reason = _reason_to_end(training, should_stop, time.monotonic() - began)
+        early = reason in EARLY
         fresh = training.step != training.evaluated_step
-        in_time = reason in EARLY and training.evaluation_seconds <= PATIENT_SECONDS
-        evaluation_due = fresh and (training.step % eval_steps == 0 or reason == "completed" or in_time)
-        save_due = reason in EARLY or (training.step > 0 and training.step % save_steps == 0)
-        if evaluation_due or save_due or training.step % config.logging_steps == 0:
+        in_time = training.evaluation_seconds <= PATIENT_SECONDS
+        evaluation_due = fresh and (in_time if early else training.step % eval_steps == 0 or reason == "completed")
+        save_due = training.step > 0 and training.step % save_steps == 0
+        if early or evaluation_due or save_due or training.step % config.logging_steps == 0:
             training.log()
+        if early:
+            training.save()  # before an evaluation out of turn, of which a resumed run must know nothing
         if evaluation_due:
-            training.evaluate(scheduled=training.step % eval_steps == 0)
-        if not training.is_patient():
+            training.evaluate()
+        elif early and not training.evaluated_step:
+            training.keep_unmeasured()
+        if not early and not training.is_patient():
             reason = "completed"
-        if save_due:
+        if save_due and not early:
             training.save()
         if reason:
             break
@@ -123,6 +137,12 @@ def _fit(config: TrainConfig, emit: Emit, should_stop: Callable[[], bool], outpu
     emit(finished)
     accelerator.free_memory()
     return finished
+
+
+def _out_of_memory(config: TrainConfig) -> TrainingError:
+    batch = config.per_device_train_batch_size
+    lower = f"per_device_train_batch_size from {batch} to {batch // 2}" if batch > 1 else "block_size"
+    return TrainingError("The memory is full.", f"Lower {lower}, or choose a smaller model.")
 
 
 def _reason_to_end(training: Training, should_stop: Callable[[], bool], seconds: float) -> str | None:

@@ -46,7 +46,7 @@ class MaskedBatch:
     targets: Tensor  # (masked,) the tokens that stood there
 
     def to(self, device: torch.device) -> MaskedBatch:
-        """The same batch on `device`, copied without waiting."""
+        """The same batch on `device`."""
         return MaskedBatch(
             *(part.to(device, non_blocking=True) for part in (self.input_ids, self.positions, self.targets))
         )

@@ -17,7 +17,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_N
 
 from trainer.config import MASK_SPELLINGS, is_unicode
 from trainer.errors import ModelError, PredictionError
-from trainer.presets import BUNDLED_MODEL, is_hub_id
+from trainer.presets import BUNDLED_MODEL, is_hub_id, title_of
 
 FILES = ("config.json", "*.safetensors", "*.safetensors.index.json", "tokenizer*", "vocab*", "merges.txt", "*.model",
          "special_tokens_map.json", "added_tokens.json")  # fmt: skip
@@ -99,6 +99,11 @@ class MaskedLanguageModel(nn.Module):
         self.train(was_training)
         return probabilities
 
+    def top_words(self, text: str, count: int) -> list[tuple[str, float]]:
+        """The likeliest tokens for the first mask of a text, with their probabilities."""
+        scores, tokens = self.probabilities(self.encode(text))[0].topk(count)
+        return [(self.tokenizer.decode([t]), s) for t, s in zip(tokens.tolist(), scores.tolist(), strict=True)]
+
     def save(self, folder: Path) -> None:
         """A plain transformers folder: safetensors in one file, config, tokenizer."""
         self.model.save_pretrained(folder, max_shard_size="100GB")
@@ -108,6 +113,7 @@ class MaskedLanguageModel(nn.Module):
 def load_model(name: str, *, precision: str = "float32") -> MaskedLanguageModel:
     """The model and tokenizer called `name`, checked, with float32 weights. Raises: ModelError."""
     folder = check_model(name)
+    name = title_of(name)  # from here on for messages only
     transformers.utils.logging.disable_progress_bar()
     try:
         config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False)
@@ -137,7 +143,7 @@ def load_model(name: str, *, precision: str = "float32") -> MaskedLanguageModel:
 def check_model(name: str) -> Path:
     """The folder of a model that may be opened, judged without opening it. Raises: ModelError."""
     folder = find_model(name)
-    _check_config(folder, name)
+    _check_config(folder, title_of(name))
     return folder
 
 

@@ -17,6 +17,7 @@ from trainer.engine.model import MaskedLanguageModel, check_model, load_model
 from trainer.engine.scratch import new_model, shape_of, train_tokenizer
 from trainer.errors import ConfigError, DataError
 from trainer.events import Emit, PhaseChanged, Planned, Warned
+from trainer.presets import title_of
 
 BLOCKS = "blocks"  # folder of the tokens while a run works on them
 TOKENIZER = "tokenizer"  # folder of a tokenizer made for this run
@@ -56,7 +57,8 @@ def prepare(
 
     emit(PhaseChanged(phase="Cutting the text into blocks"))
     if config.block_size > model.max_tokens:
-        limit = f"{config.model!r} reads at most {model.max_tokens} tokens"
+        reader = "a model made from nothing" if config.from_scratch else repr(title_of(config.model))
+        limit = f"{reader} reads at most {model.max_tokens} tokens"
         raise ConfigError([f"block_size is {config.block_size}; {limit}."])
     train, held_out = (
         make_blocks(

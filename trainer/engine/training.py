@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from trainer.engine.optimizer import adamw
 from trainer.engine.preparation import Prepared
 from trainer.engine.schedule import learning_rate_at
 from trainer.engine.versions import differences, versions
-from trainer.errors import TrainingError
+from trainer.errors import RunError, TrainingError
 from trainer.events import CheckpointSaved, Emit, Evaluated, Probed, StepLogged, Warned
 
 PROBE_CANDIDATES = 5
@@ -63,7 +62,7 @@ class Training:
         return time.monotonic() - self.started
 
     def train_step(self) -> None:
-        """One optimizer update on the next global batch; nothing in it waits for the device."""
+        """One optimizer update on the next global batch; no number is read back from the device."""
         batches = self._global_batch()
         masked = sum(len(batch.targets) for batch in batches)
         mine = batches[self.accelerator.process_index :: self.accelerator.num_processes]
@@ -152,24 +151,15 @@ class Training:
         """What the model now answers to the probe sentence."""
         if not self.config.probe_text or not self.accelerator.is_main_process:
             return
-        ids = self.model.encode(self.config.probe_text)
-        scores, tokens = self.model.probabilities(ids)[0].topk(PROBE_CANDIDATES)
-        candidates = [
-            {"score": score, "token_str": self.model.tokenizer.decode([token])}
-            for score, token in zip(scores.tolist(), tokens.tolist(), strict=True)
-        ]
+        words = self.model.top_words(self.config.probe_text, PROBE_CANDIDATES)
+        candidates = [{"score": score, "token_str": word} for word, score in words]
         self.emit(Probed(step=self.step, text=self.config.probe_text, candidates=candidates))
 
-    def evaluate(self, *, scheduled: bool = True) -> None:
-        """The held-out loss; a model better than all before replaces `model/`.
-
-        One out of turn, of a run that is being stopped, does not count against its patience: it may be resumed.
-        """
+    def evaluate(self) -> None:
+        """The held-out loss; a model better than all before replaces `model/`."""
         began = time.monotonic()
-        batch_size = max(1, self.config.per_device_train_batch_size)
-        result = evaluate_model(
-            self.model, self.held_out, self.masking, batch_size=batch_size, accelerator=self.accelerator
-        )
+        size = self.config.per_device_train_batch_size
+        result = evaluate_model(self.model, self.held_out, self.masking, batch_size=size, accelerator=self.accelerator)
         if not result["masked_tokens"]:  # nothing is held out, or too little for a mask
             self._save_model()
             return
@@ -179,7 +169,7 @@ class Training:
                 "Start again with a lower learning rate.",
             )
         best = result["loss"] < self.best_loss
-        self.evaluations_since_best = 0 if best else self.evaluations_since_best + scheduled
+        self.evaluations_since_best = 0 if best else self.evaluations_since_best + 1
         if best:
             self.best_loss = result["loss"]
             self._save_model()
@@ -188,6 +178,11 @@ class Training:
         self.evaluation_seconds = self.accelerator.reduce(seconds, "mean").item()  # all ranks decide by it
         self.emit(Evaluated(step=self.step, epoch=self.epoch, best=best, **result))
         self._new_window()
+
+    def keep_unmeasured(self) -> None:
+        """`model/` as it is now, for a run that ends before its first evaluation and has no time for one."""
+        self._save_model()
+        self.emit(Warned(message="The run ended before an evaluation: this model has not been measured."))
 
     def is_patient(self) -> bool:
         patience = self.config.early_stopping_patience
@@ -208,7 +203,6 @@ class Training:
                 "threads": torch.get_num_threads(),
                 "processes": self.accelerator.num_processes,
                 "versions": versions(),
-                "config": asdict(self.config),
             }
             folder = save_checkpoint(
                 self.output_dir / "checkpoints",
@@ -226,7 +220,12 @@ class Training:
         self._new_window()
 
     def load(self, folder: Path, state: dict[str, Any]) -> None:
-        """Goes back to where a checkpoint was made."""
+        """Goes back to where a checkpoint was made. Raises: RunError where the steps would mean other batches."""
+        if state["processes"] != self.accelerator.num_processes:
+            here = self.accelerator.num_processes
+            raise RunError(
+                f"The checkpoint was made by {state['processes']} processes, here are {here}.", "Use as many."
+            )
         load_weights(self.model.model, str(folder / "model.safetensors"))
         optimizer = torch.load(folder / "optimizer.pt", map_location=self.accelerator.device, weights_only=True)
         self.optimizer.load_state_dict(optimizer)

@@ -14,6 +14,7 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from typing import Any
 
+from trainer.environment import without_secrets
 from trainer.errors import PredictionError, TrainerError
 from trainer.predictions import FilledMask
 
@@ -91,7 +92,8 @@ class FillService:
         except WaitedTooLong as error:
             self._discard(pool)
             raise PredictionError(
-                f"There was no answer within {self._timeout:g} seconds.", "Try a shorter text or a smaller model."
+                f"There was no answer within {self._timeout:g} seconds.",
+                "Try again if the model is still being fetched; else a shorter text or a smaller model.",
             ) from error
 
     def _discard(self, pool: ProcessPoolExecutor | None) -> None:
@@ -99,10 +101,9 @@ class FillService:
         with self._lock:
             if pool is None or pool is not self._pool:
                 return
-            facts, self._pool, self._facts = self.facts(), None, None
-        if facts is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(facts.pid, signal.SIGKILL)
+            self._pool = self._facts = None
+        for process in list((pool._processes or {}).values()):  # kill_workers() comes with Python 3.14
+            process.kill()
         pool.shutdown(wait=False, cancel_futures=True)
 
 
@@ -110,7 +111,10 @@ _filler: Any = None  # in the worker only: a MaskFiller
 
 
 def _prepare_worker(memory_bytes: int | None) -> None:
-    """Ends with the page's process, however that ends; leaves signals to it; bounds the memory a model may take."""
+    """Ends with the page's process, however that ends; leaves signals to it; has no secrets and bounded memory."""
+    kept = without_secrets(os.environ)
+    os.environ.clear()
+    os.environ.update(kept)
     parent = multiprocessing.parent_process()
     assert parent is not None
     threading.Thread(target=lambda: (parent.join(), os._exit(0)), daemon=True).start()

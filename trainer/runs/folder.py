@@ -182,7 +182,7 @@ def run_ids(home: Path) -> list[str]:
 
 def find_run(home: Path, run_id: str) -> RunFolder:
     """The folder of a run. Raises: RunError for anything but the id of an existing run."""
-    if not RUN_ID.fullmatch(run_id) or not os.path.exists(home / run_id / "config.json"):
+    if not isinstance(run_id, str) or not RUN_ID.fullmatch(run_id) or not os.path.exists(home / run_id / "config.json"):
         raise RunError(f"There is no run {run_id!r}.", "Choose one from the list of runs.")
     return RunFolder(home / run_id)
 

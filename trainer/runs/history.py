@@ -19,6 +19,7 @@ __all__ = ["RunReader", "RunView"]
 SERIES = (events.StepLogged, events.Evaluated, events.Probed)
 KNOWN = {event.kind: ("time", *(f.name for f in fields(event))) for event in (events.Planned, *SERIES)}
 PACE_POINTS = 20  # the newest points of the curve, from which the remaining time is estimated
+POINTS_KEPT = 20_000  # of a curve; when there are more, every other one goes
 
 
 class _Story:
@@ -87,6 +88,10 @@ class _Story:
             records.pop()
         records.append(record)
         self.step = int(step)
+        if records is self.series[events.Probed.kind]:
+            del records[1:-1]  # the words before training and now are all that is shown
+        elif len(records) > POINTS_KEPT:
+            del records[1::2]
 
     def _add_time(self, record: Record) -> None:
         time = _number(record, "time")

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from trainer.environment import without_secrets
 from trainer.events import Failed
 from trainer.runs.folder import RunFolder
 
-SECRET = re.compile(r"(TOKEN|SECRET|PASSWORD|API_?KEY|CREDENTIALS?)(_|$)", re.IGNORECASE)
 PROJECT = Path(__file__).resolve().parents[2]
 LOG_CHARACTERS = 2000
 
@@ -30,12 +29,10 @@ def command(folder: RunFolder) -> list[str]:
 
 def environment(base: Mapping[str, str]) -> dict[str, str]:
     """What the process of a run sees of `base`: everything but secrets, which training never needs."""
-    kept = {name: value for name, value in base.items() if not SECRET.search(name)}
     paths = [str(PROJECT), *filter(None, base.get("PYTHONPATH", "").split(os.pathsep))]
-    return kept | {
+    return without_secrets(base) | {
         "PYTHONPATH": os.pathsep.join(paths),  # the process works in the run folder
         "PYTHONUNBUFFERED": "1",
-        "HF_HUB_DISABLE_IMPLICIT_TOKEN": "1",  # nor the token a login left on the disk
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",
         "DISABLE_SAFETENSORS_CONVERSION": "1",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from trainer.config import TrainConfig
@@ -101,21 +102,17 @@ class RunManager:
 
     def views(self) -> list[RunView]:
         """All runs, newest first."""
-        views = []
-        for run_id in run_ids(self.home):
-            try:
-                views.append(self.view(run_id))
-            except RunError:  # deleted since it was listed
-                continue
-        return views
+        return list(self._views(run_ids(self.home)))
 
     def current(self) -> RunView | None:
         """The run that is on; None when none is."""
-        return next((view for view in self.views() if view.state in LIVE), None)
+        ids = run_ids(self.home)
+        living = (i for i in ids if i == self._supervisor.active or RunFolder(self.home / i).is_alive())
+        return next((view for view in self._views(living) if view.state in LIVE), None)
 
     def latest(self) -> RunView | None:
         """The newest run; None before the first."""
-        return next(iter(self.views()), None)
+        return next(self._views(run_ids(self.home)), None)
 
     def models(self) -> list[tuple[str, str]]:
         """Id and label of every run that has a model, newest first."""
@@ -131,6 +128,11 @@ class RunManager:
     def close(self) -> None:
         """Stop starting and ending runs; one that is on goes on."""
         self._supervisor.close()
+
+    def _views(self, ids: Iterable[str]) -> Iterator[RunView]:
+        for run_id in ids:
+            with suppress(RunError):  # deleted since it was listed
+                yield self.view(run_id)
 
     def _check_room(self) -> None:
         waiting = len(self._supervisor.queue)

@@ -6,6 +6,7 @@ import hashlib
 import os
 import re
 import shutil
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,10 +20,14 @@ def keep_file(home: Path, source: Path) -> Path:
 
     Raises: DataError when it is empty or can't be kept.
     """
-    if not source.stat().st_size:
+    try:
+        size = source.stat().st_size
+        with source.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()[:16]
+    except OSError as error:  # uploads are kept for an hour
+        raise DataError(f"The file {source.name!r} is no longer here.", "Choose it again.") from error
+    if not size:
         raise DataError(f"The file {source.name!r} is empty.", "Choose one with text in it.")
-    with source.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()[:16]
     name = re.sub(r"[^\w.-]", "_", source.name)[-80:]
     return _keep(home / UPLOADS / digest / name, lambda draft: shutil.copyfile(source, draft))
 
@@ -38,7 +43,7 @@ def keep_text(home: Path, text: str) -> Path:
 
 def _keep(target: Path, write: Callable[[Path], object]) -> Path:
     if not target.exists():
-        draft = target.with_name(f".{target.name}.{os.getpid()}")
+        draft = target.with_name(f".{target.name}.{os.getpid()}.{threading.get_ident()}")
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             write(draft)

@@ -27,7 +27,7 @@ def build_fill_mask_tab(runs: RunManager, fills: FillService) -> gr.Dropdown:
             EXAMPLES[0], label="Sentence", lines=2, max_lines=6, elem_id="sentence",
             info="Write <mask> where a word is to be guessed; several are allowed.",
         )  # fmt: skip
-        gr.Examples([[example] for example in EXAMPLES], text, label="Examples")
+        examples = gr.Examples([[example] for example in EXAMPLES], text, label="Examples")
         with gr.Row(elem_classes="ask"):
             model = gr.Dropdown(
                 form.model_choices(runs), value="bundled", label="Model", allow_custom_value=True, scale=3,
@@ -47,7 +47,7 @@ def build_fill_mask_tab(runs: RunManager, fills: FillService) -> gr.Dropdown:
 
     outputs = [sentence, *bars, folded, table]
     queued = {"api_visibility": "private", "concurrency_limit": 4, "concurrency_id": "fill"}
-    for trigger in (fill.click, text.submit):
+    for trigger in (fill.click, text.submit, examples.load_input_event.success):
         trigger(spoken(answer), [text, model, top_k], outputs, show_progress_on=sentence, **queued)
     model.focus(lambda: gr.update(choices=form.model_choices(runs)), None, model, **QUIET)
     return model

@@ -49,6 +49,10 @@ def build_fine_tune_tab(page: gr.Blocks, runs: RunManager) -> tuple[LiveView, gr
             live = LiveView(runs)
 
     suited = [settings[name] for name in (*form.BEGINNER, "warmup_ratio")]
+    source.change(
+        lambda origin, name: form.suited_split(name if origin == READY_MADE else None),
+        [source, dataset], settings["split"], **QUIET,
+    )  # fmt: skip
     source.change(_show_source, source, [ready_made, file, pasted], **QUIET)
     dataset.change(lambda name: gr.update(info=form.about_dataset(name)), dataset, dataset, **QUIET)
     dataset.change(form.suited_split, dataset, settings["split"], **QUIET)

@@ -74,8 +74,11 @@ def public_config(values: Mapping[str, Any], runs: RunManager) -> TrainConfig:
 
     Raises: ConfigError, RunError.
     """
-    model = str(values.get("model") or "bundled")
-    chosen = recommended(model, str(values.get("dataset") or "bundled")) | dict(values)
+    if not isinstance(values, Mapping):
+        raise ConfigError(["The configuration must be one JSON object with settings."])
+    model, dataset = (values.get(name) or "bundled" for name in ("model", "dataset"))
+    suited = recommended(str(model), str(dataset), from_scratch=bool(values.get("from_scratch")))
+    chosen = suited | dict(values)
     config = TrainConfig.from_dict({**chosen, "model": public_model(model, runs)})
     if config.dataset != "bundled" and not is_name(config.dataset):
         raise ConfigError([f"dataset is {config.dataset!r}; it must be 'bundled' or a Hub id (owner/name)."])
@@ -84,10 +87,11 @@ def public_config(values: Mapping[str, Any], runs: RunManager) -> TrainConfig:
 
 def public_model(model: str, runs: RunManager) -> str:
     """The model a visitor names: `bundled`, a Hub id, or the folder of a run's model. Raises: ConfigError, RunError."""
-    if RUN_ID.fullmatch(model):
-        return str(runs.model_folder(model))
-    if model == "bundled" or is_name(model):
-        return model
+    if isinstance(model, str):
+        if RUN_ID.fullmatch(model):
+            return str(runs.model_folder(model))
+        if model == "bundled" or is_name(model):
+            return model
     raise ConfigError([f"model is {model!r}; it must be 'bundled', a Hub id (owner/name) or a run of yours."])
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import time
+from contextlib import suppress
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
+from trainer.errors import RunError
+from trainer.presets import title_of
 from trainer.runs.manager import RunManager
 from trainer.runs.view import LIVE, RunView
 from trainer.ui import charts, run_panel
@@ -56,7 +58,8 @@ class LiveView:
     def shown(self, watched: str | None) -> RunView | None:
         """The run to show: the one asked for, else the one that runs, else the newest."""
         if watched:
-            return self._runs.view(watched)
+            with suppress(RunError):  # its folder may have been removed
+                return self._runs.view(watched)
         return self._runs.current() or self._runs.latest()
 
     def refresh(self, watched: str | None, seen: tuple[Any, ...]) -> list[Any] | dict[str, Any]:
@@ -102,9 +105,8 @@ def _plot_updates(view: RunView) -> list[Any]:
 def _settings(view: RunView) -> str:
     """The settings that are on, without the machine's own paths."""
     values = asdict(view.config) if view.config else {}
-    for name in ("model", "dataset"):
-        if str(values.get(name, "")).startswith("/"):
-            values[name] = Path(values[name]).name
+    for name in {"model", "dataset"} & values.keys():
+        values[name] = title_of(values[name])
     return json.dumps({k: v for k, v in values.items() if v is not None}, indent=2, ensure_ascii=False)
 
 

@@ -72,7 +72,7 @@ def _progress(view: RunView) -> str:
         facts.append(f"{view.tokens_per_second:,.0f} tokens/s")
     return (
         f'<div class="bar" role="progressbar" aria-label="Progress" aria-valuemin="0" aria-valuemax="100" '
-        f'aria-valuenow="{share:.0%}"><div style="width:{share:.1%}"></div></div>'
+        f'aria-valuenow="{share * 100:.0f}"><div style="width:{share:.1%}"></div></div>'
         f'<div class="facts">{"".join(f"<span>{fact}</span>" for fact in facts)}</div>'
     )
 

@@ -1,0 +1,14 @@
+"""What a child process may see of the environment: everything but secrets."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+SECRET = re.compile(r"(TOKEN|SECRET|PASSWORD|PASSWD|API_?KEY|ACCESS_?KEY|CREDENTIALS?)(_|$)", re.IGNORECASE)
+
+
+def without_secrets(environment: Mapping[str, str]) -> dict[str, str]:
+    """The variables that are no secrets, and one that keeps the Hub's client from looking for a token on the disk."""
+    kept = {name: value for name, value in environment.items() if not SECRET.search(name)}
+    return kept | {"HF_HUB_DISABLE_IMPLICIT_TOKEN": "1"}
