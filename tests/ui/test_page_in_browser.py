@@ -99,6 +99,14 @@ def test_pasted_text_is_trained_on(tab: Any) -> None:
     tab.wait_for_selector(".state.completed")
 
 
+def test_an_earlier_run_is_shown_again_when_picked(tab: Any) -> None:
+    tab.wait_for_selector("#run-picker input")
+    newest = tab.locator(".run .head strong").inner_text()
+    tab.locator("#run-picker input").click()
+    tab.get_by_role("option").nth(1).click()
+    tab.wait_for_function("name => document.querySelector('.run .head strong').innerText !== name", arg=newest)
+
+
 def upload(tab: Any, path: Path, text: str) -> None:
     path.write_text(text)
     tab.get_by_label("My file").check()

@@ -89,6 +89,7 @@ def test_what_a_browser_has_seen_is_not_sent_again(folder: RunFolder, live: Live
     for event in (STARTED, evaluated(0, 200.0), logged(5), Failed(what="over")):
         folder.append(event)
     first: Any = live.refresh(None, ())
-    assert isinstance(first, list) and "quiet-otter" in first[0]
+    assert isinstance(first, list) and "quiet-otter" in first[1]
+    assert [run for _, run in first[0]["choices"]] == [folder.id]
     assert live.refresh(None, first[-1]) == gr.skip()
     assert isinstance(live.refresh(None, ()), list)  # a reload gets everything

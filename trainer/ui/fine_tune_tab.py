@@ -75,6 +75,9 @@ def build_fine_tune_tab(page: gr.Blocks, runs: RunManager) -> tuple[LiveView, gr
         return view.id if view else None
 
     outputs = live.outputs(start, stop)
+    live.picker.focus(lambda: gr.update(choices=live.choices()), None, live.picker, **QUIET)
+    picked = live.picker.input(lambda run: run, live.picker, live.watched, **QUIET)
+    picked.success(live.refresh, live.inputs, outputs, **QUIET)
     inputs = [source, dataset, file, pasted, model, *settings.values()]
     start.click(spoken(begin), inputs, live.watched, **QUEUED).success(live.refresh, live.inputs, outputs, **QUIET)
     resume = live.resume_button.click(spoken(go_on), live.watched, live.watched, **QUEUED)

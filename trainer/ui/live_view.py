@@ -15,7 +15,7 @@ from trainer.presets import title_of
 from trainer.runs.manager import RunManager
 from trainer.runs.view import LIVE, RunView
 from trainer.ui import charts, run_panel
-from trainer.ui.words import amount
+from trainer.ui.words import STATES, amount
 
 PLOT_SECONDS = 2.0  # between two drawings of the curves while a run goes on
 TABLE = ["step", "epoch", "loss", "perplexity", "accuracy"]
@@ -28,6 +28,7 @@ class LiveView:
         self._runs = runs
         self.watched = gr.State(None)  # id of the run shown; None means the one that runs, or the newest
         self.seen = gr.State(())  # what this browser was last sent
+        self.picker = gr.Dropdown(label="Run", container=False, visible=False, elem_id="run-picker")
         self.panel = gr.HTML(run_panel.panel(None), elem_id="run-panel")
         with gr.Row(visible=False, elem_classes="plots") as self.plots:
             self.loss = _chart("loss", "Loss", "nats per masked token")
@@ -42,18 +43,12 @@ class LiveView:
 
     def outputs(self, start: gr.Button, stop: gr.Button) -> list[Any]:
         """The components that `refresh` returns values for."""
-        run = [
-            self.panel,
-            self.probe,
-            self.resume_button,
-            self.try_button,
-            self.details,
-            self.table,
-            self.settings,
-            start,
-            stop,
-        ]
-        return [*run, self.plots, self.loss, self.perplexity, self.seen]
+        run = [self.panel, self.probe, self.resume_button, self.try_button, self.details, self.table, self.settings]
+        return [self.picker, *run, start, stop, self.plots, self.loss, self.perplexity, self.seen]
+
+    def choices(self) -> list[tuple[str, str]]:
+        """Every run with its state, newest first, for the picker."""
+        return [(f"{view.name} · {STATES[view.state]}", view.id) for view in self._runs.views()]
 
     def shown(self, watched: str | None) -> RunView | None:
         """The run to show: the one asked for, else the one that runs, else the newest."""
@@ -67,14 +62,20 @@ class LiveView:
         view = self.shown(watched)
         if view is None or (seen and seen[0] == (view.id, view.version)):
             return gr.skip()
+        _, drawn, drawn_at, offered = seen or ((), (), 0.0, None)
         curves = (view.id, len(view.points), len(view.evaluations), view.steps, view.is_over)
-        drawn, drawn_at = (seen[1], seen[2]) if seen else ((), 0.0)
         now = time.time()
         redraw = curves != drawn and (view.is_over or view.id not in drawn or now - drawn_at >= PLOT_SECONDS)
         # What was held back for later must not count as seen.
         version = (view.id, view.version) if redraw or curves == drawn else ()
-        return [*_run_updates(view), *(_plot_updates(view) if redraw else [gr.skip()] * 3),
-                (version, curves if redraw else drawn, now if redraw else drawn_at)]  # fmt: skip
+        choices = (view.id, self.choices())  # sent when they change, for an update closes an open list
+        pick = gr.update(choices=choices[1], value=view.id, visible=len(choices[1]) > 1)
+        return [
+            pick if choices != offered else gr.skip(),
+            *_run_updates(view),
+            *(_plot_updates(view) if redraw else [gr.skip()] * 3),
+            (version, curves if redraw else drawn, now if redraw else drawn_at, choices),
+        ]
 
 
 def _run_updates(view: RunView) -> list[Any]:
