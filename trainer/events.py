@@ -28,7 +28,7 @@ class Event:
 class RunStarted(Event):
     """The choices the engine made, before any work."""
 
-    device: str  # "cpu", "cuda"
+    device: str  # "cpu", "cuda" or "mps"
     device_name: str  # "NVIDIA T4", or the processor's name
     processes: int
     threads: int

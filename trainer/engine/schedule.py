@@ -8,7 +8,7 @@ import math
 def learning_rate_at(step: int, *, peak: float, warmup_steps: int, total_steps: int, kind: str = "linear") -> float:
     """Learning rate of update `step` (0-based): up in a straight line, then linear, cosine or constant.
 
-    Units: those of `peak`. Steps past the end return 0.0 (the peak, for constant).
+    Units: those of `peak`. From the last step on, linear and cosine are 0.0.
     Source: linear as in `transformers.get_linear_schedule_with_warmup`, but with a first step above zero; cosine of
     Loshchilov & Hutter 2017 (SGDR), arXiv:1608.03983, without restarts.
     """
