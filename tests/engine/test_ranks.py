@@ -88,3 +88,31 @@ def test_two_processes_give_the_numbers_of_one_and_stop_in_order(config, stop_at
             assert theirs == pytest.approx(ours, rel=1e-5)
     # What was written: each event once, though two processes worked on the folder.
     assert len((output / "events.jsonl").read_text().splitlines()) == len(two)
+
+
+@pytest.mark.slow
+def test_two_processes_resume_what_two_began(config, tmp_path):
+    output = tmp_path / "two"
+
+    def two_processes(*command):
+        launch = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", str(free_port())]
+        ended = subprocess.run(
+            [sys.executable, *launch, "-m", "trainer", *command, "--json"],
+            cwd=PROJECT,
+            env=os.environ | {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"},
+            capture_output=True,
+            text=True,
+        )
+        assert ended.returncode == 0, ended.stderr[-3000:]
+        return [json.loads(line) for line in ended.stdout.splitlines()]
+
+    settings = asdict(config(4)) | {"max_seconds": 5.0}
+    (tmp_path / "config.json").write_text(json.dumps(settings))
+    first = two_processes("fit", "--config", str(tmp_path / "config.json"), "--output", str(output))
+    step = first[-1]["step"]
+    assert first[-1]["reason"] == "time_budget" and step > 0
+
+    (output / "config.json").write_text(json.dumps(settings | {"max_seconds": None, "max_steps": step + 3}))
+    second = two_processes("resume", str(output))
+    assert second[0]["resumed_from_step"] == step
+    assert second[-1]["reason"] == "completed" and second[-1]["step"] == step + 3

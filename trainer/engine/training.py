@@ -227,7 +227,7 @@ class Training:
                 f"The checkpoint was made by {state['processes']} processes, here are {here}.", "Use as many."
             )
         load_weights(self.model.model, str(folder / "model.safetensors"))
-        optimizer = torch.load(folder / "optimizer.pt", map_location=self.accelerator.device, weights_only=True)
+        optimizer = torch.load(folder / "optimizer.pt", map_location="cpu", weights_only=True)
         self.optimizer.load_state_dict(optimizer)
         self.step = self.saved_step = state["step"]
         self.best_loss = math.inf if state["best_loss"] is None else state["best_loss"]
