@@ -21,6 +21,11 @@ SHAPE = re.compile(r"mini|\d{1,9}x\d{1,9}x\d{1,9}x\d{1,9}", re.ASCII)
 SHAPE_LIMITS = {"hidden size": (8, 4096), "layers": (1, 128), "heads": (1, 256), "vocabulary": (261, 200_000)}
 
 
+def split_at_masks(text: str) -> list[str]:
+    """The parts of a text around its masks, however they are spelled: one more than it has masks."""
+    return re.split("|".join(map(re.escape, MASK_SPELLINGS)), text)
+
+
 def setting(
     default: Any,
     doc: str,
@@ -119,7 +124,7 @@ class TrainConfig:
                 yield f"{f.name} is empty; give it a value or leave it out."
             if isinstance(value, str) and not is_unicode(value):
                 yield f"{f.name} is {value!r}; half a character in it can't be saved or read."
-        if self.probe_text and sum(map(self.probe_text.count, MASK_SPELLINGS)) == 0:
+        if self.probe_text and len(split_at_masks(self.probe_text)) == 1:
             yield f"probe_text is {self.probe_text!r}; it needs a <mask> where a word is to be guessed."
         if self.from_scratch:
             yield from _shape_problems(self.from_scratch)

@@ -15,7 +15,7 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntry
 from torch import Tensor, nn
 from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
-from trainer.config import MASK_SPELLINGS, is_unicode
+from trainer.config import is_unicode, split_at_masks
 from trainer.errors import ModelError, PredictionError
 from trainer.presets import BUNDLED_MODEL, is_hub_id, title_of
 
@@ -77,9 +77,8 @@ class MaskedLanguageModel(nn.Module):
         """The tokens of a text, `<mask>` and `[MASK]` understood. Raises: PredictionError."""
         if not is_unicode(text):
             raise PredictionError("The text has half a character in it, which no tokenizer reads.", "Type it anew.")
-        for spelling in MASK_SPELLINGS:
-            text = text.replace(spelling, self.tokenizer.mask_token)
-        ids = self.tokenizer(text, verbose=False)["input_ids"]
+        spelled = self.tokenizer.mask_token.join(split_at_masks(text))
+        ids = self.tokenizer(spelled, verbose=False)["input_ids"]
         if self.tokenizer.mask_token_id not in ids:
             raise PredictionError("There is no <mask> in the text.", "Put <mask> where a word is to be guessed.")
         if len(ids) > self.max_tokens:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from trainer.predictions import Candidate, FilledMask
+from trainer.predictions import FilledMask
 from trainer.runs.history import RunView
 
 RAW, SMOOTHED, HELD_OUT, BEFORE = "training", "smoothed", "held out", "before training"
@@ -93,9 +93,3 @@ def readable(token: str) -> str:
     if not word:
         return "(space)" if token else "(nothing)"
     return "".join(c if c.isprintable() and c != "\ufffd" else f"\\u{ord(c):04x}" for c in word)
-
-
-def best_sentence(text_parts: Sequence[str], best: Sequence[Candidate]) -> list[tuple[str, str | None]]:
-    """The text around its masks, and the likeliest word at each, as (text, filled word after it)."""
-    words = [readable(candidate.token_str) for candidate in best]
-    return [(part, word) for part, word in zip(text_parts, [*words, None], strict=True)]

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from html import escape
 from typing import Any
 
 import gradio as gr
 
-from trainer.config import MASK_SPELLINGS
+from trainer.config import split_at_masks
 from trainer.inference.worker import FillService
 from trainer.predictions import FilledMask
 from trainer.runs.manager import RunManager
@@ -80,7 +79,7 @@ def _bars(filled: list[FilledMask]) -> list[Any]:
 
 def _completed(text: str, filled: list[FilledMask]) -> str:
     """The text in large type with the likeliest word in each gap."""
-    parts = re.split("|".join(map(re.escape, MASK_SPELLINGS)), text)
+    parts = split_at_masks(text)
     words = [charts.readable(mask.candidates[0].token_str) for mask in filled]
     shown = [f"<mark>{escape(word)}</mark>" for word in words]
     pieces = [piece for pair in zip(map(escape, parts), [*shown, ""], strict=False) for piece in pair]

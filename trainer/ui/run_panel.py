@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from html import escape
 from typing import Any
 
-from trainer.config import MASK_SPELLINGS
+from trainer.config import split_at_masks
 from trainer.runs.history import RunView
 from trainer.ui.charts import readable
 from trainer.ui.words import NO_RUN, STATES, amount, duration
@@ -32,8 +31,7 @@ def probe(view: RunView | None) -> str:
 
 def with_blank(text: str) -> str:
     """A text as HTML, its masks shown as gaps."""
-    pattern = "|".join(map(re.escape, MASK_SPELLINGS))
-    return '<span class="blank">mask</span>'.join(escape(part) for part in re.split(pattern, text))
+    return '<span class="blank">mask</span>'.join(map(escape, split_at_masks(text)))
 
 
 def _head(view: RunView) -> str:
