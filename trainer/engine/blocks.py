@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from trainer.engine.documents import Documents
+from trainer.engine.faults import blamed_on_model
 from trainer.engine.masking import DOCUMENTS, shuffled
 
 
@@ -49,7 +50,8 @@ def make_blocks(
     ids_path, starts_path = path.with_suffix(f".{os.getpid()}.tmp"), path.with_suffix(f".{os.getpid()}.words")
     with ids_path.open("wb") as ids_file, starts_path.open("wb") as starts_file:
         for texts in batches:
-            encoded = tokenizer(texts, return_attention_mask=False, return_token_type_ids=False, verbose=False)
+            with blamed_on_model("The model failed on the text"):
+                encoded = tokenizer(texts, return_attention_mask=False, return_token_type_ids=False, verbose=False)
             flat = np.fromiter((i for ids in encoded["input_ids"] for i in ids), dtype)
             ids_file.write(flat.tobytes())
             words += sum(len(text.split()) for text in texts)

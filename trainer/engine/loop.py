@@ -16,6 +16,7 @@ from accelerate.utils import InitProcessGroupKwargs
 from trainer.config import TrainConfig
 from trainer.engine import hardware
 from trainer.engine.checkpoint import newest_checkpoint, read_state
+from trainer.engine.faults import is_out_of_memory
 from trainer.engine.preparation import BLOCKS, prepare
 from trainer.engine.training import Training
 from trainer.engine.versions import versions
@@ -57,7 +58,7 @@ def fit(
         emit(Failed(what=error.what, fix=error.fix))
         raise
     except Exception as error:
-        if isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "DefaultCPUAllocator" in str(error):
+        if is_out_of_memory(error):
             failure = _out_of_memory(config)
             emit(Failed(what=failure.what, fix=failure.fix))
             raise failure from error
