@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import functools
 import json
+import math
 import os
 import shutil
 import sys
@@ -139,6 +140,23 @@ def tiny_model(tiny_tokenizer: Callable[[str], Any], tmp_path_factory: pytest.Te
         return root / kind
 
     return make
+
+
+@pytest.fixture(scope="session")
+def write_weights() -> Callable[..., None]:
+    """Makes a file of zeros that take no room on the disk: `write_weights(file, {"name": (rows, columns)})`."""
+
+    def write(file: Path, shapes: dict[str, tuple[int, ...]], dtype: str = "F32") -> None:
+        end, header = 0, {}
+        for name, shape in shapes.items():
+            begin, end = end, end + math.prod(shape) * {"F32": 4, "I8": 1}[dtype]
+            header[name] = {"dtype": dtype, "shape": list(shape), "data_offsets": [begin, end]}
+        text = json.dumps(header).encode()
+        with file.open("wb") as stream:
+            stream.write(len(text).to_bytes(8, "little") + text)
+            stream.truncate(8 + len(text) + end)
+
+    return write
 
 
 def _version(name: str) -> str:

@@ -7,7 +7,13 @@ from functools import lru_cache
 from pathlib import Path
 
 from huggingface_hub import HfApi, ResolvedRevision, hf_hub_download, try_to_load_from_cache
-from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, OfflineModeIsEnabled, RepositoryNotFoundError
+from huggingface_hub.errors import (
+    GatedRepoError,
+    HfHubHTTPError,
+    OfflineModeIsEnabled,
+    RepositoryNotFoundError,
+    SafetensorsParsingError,
+)
 
 from trainer.engine.faults import blamed_on_model
 from trainer.engine.preflight import CONFIG, check_shape, files_of, weight_files
@@ -49,7 +55,10 @@ def inspect(name: str) -> tuple[ResolvedRevision, tuple[str, ...]]:
     folder = Path(hf_hub_download(name, CONFIG, revision=revision)).parent
     stored: Shapes = {}
     for file in weight_files(files):
-        header = api.parse_safetensors_file_metadata(name, file, revision=info.sha, timeout=TIMEOUT_SECONDS)
+        try:
+            header = api.parse_safetensors_file_metadata(name, file, revision=info.sha, timeout=TIMEOUT_SECONDS)
+        except (SafetensorsParsingError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+            raise ModelError(f"{file} of {name!r} is damaged.", "Choose another model.") from error
         stored |= {tensor: tuple(facts.shape) for tensor, facts in header.tensors.items()}
     with blamed_on_model(f"The model {name!r} can't be opened"):
         check_shape(folder, stored, name)

@@ -69,7 +69,8 @@ def files_of(sizes: Mapping[str, int], name: str) -> list[str]:
     for file in files:
         limit = CONFIG_BYTES if file == CONFIG else TOKENIZER_BYTES
         if not file.endswith(".safetensors") and sizes[file] > limit:
-            raise ModelError(f"{file} of {name!r} has {_in_mb(sizes[file])}; at most {_in_mb(limit)} are read.")
+            what = f"{file} of {name!r} has {_in_mb(sizes[file])}; at most {_in_mb(limit)} are read."
+            raise ModelError(what, "Choose another model.")
     total, limit = sum(map(sizes.__getitem__, weight_files(files))), STORED_BYTES * _most_parameters()
     if total > limit:
         what = f"The weights of {name!r} take {_in_mb(total)}; at most {_in_mb(limit)} are accepted here."
@@ -88,7 +89,8 @@ def check_shape(folder: Path, stored: Shapes, name: str) -> None:
     for key, size in _sizes(config):
         limit = next((limit for ending, limit in LIMITS if ending.search(key)), None)
         if limit and not 0 <= size <= limit:
-            raise ModelError(f"config.json of {name!r} says {key} = {size!r}; at most {limit:,} is accepted.")
+            what = f"config.json of {name!r} says {key} = {size!r}; at most {limit:,} is accepted."
+            raise ModelError(what, "Choose another model.")
     _check_layers(config, stored, name)
     held, most = count(stored), _most_parameters()
     if held > most:
