@@ -142,6 +142,25 @@ def tiny_model(tiny_tokenizer: Callable[[str], Any], tmp_path_factory: pytest.Te
     return make
 
 
+@pytest.fixture
+def altered(tiny_model: Callable[[str], Path], tmp_path: Path) -> Callable[..., Path]:
+    """A copy of a tiny model with other settings in its JSON files: `altered("bert", config={"n": 3}, tokenizer={})`.
+
+    A tokenizer.json that is changed is believed, too: most classes take its vocabulary and leave the rest.
+    """
+
+    def make(kind: str = "roberta", **files: dict[str, Any]) -> Path:
+        folder = shutil.copytree(tiny_model(kind), tmp_path / kind)
+        if "tokenizer" in files:
+            files.setdefault("tokenizer_config", {})["tokenizer_class"] = "PreTrainedTokenizerFast"
+        for name, changes in files.items():
+            file = folder / f"{name}.json"
+            file.write_text(json.dumps(json.loads(file.read_text("utf-8")) | changes), "utf-8")
+        return folder
+
+    return make
+
+
 @pytest.fixture(scope="session")
 def write_weights() -> Callable[..., None]:
     """Makes a file of zeros that take no room on the disk: `write_weights(file, {"name": (rows, columns)})`."""

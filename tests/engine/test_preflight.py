@@ -17,37 +17,25 @@ import tokenizers
 import torch
 import transformers
 
+from trainer.engine.loop import fit, never
 from trainer.engine.model import MaskedLanguageModel, check_model, load_model
 from trainer.engine.tokenizer import check_tokenizer
 from trainer.errors import ModelError
+from trainer.events import Failed
 
 INDEX = "model.safetensors.index.json"
 
 
 @pytest.fixture
-def copied(tiny_model, tmp_path):
+def copied(altered):
     """A copy of a tiny model's folder, its config.json changed: `copied("bert", num_hidden_layers=3)`."""
-
-    def copy(kind="roberta", **changes):
-        folder = tmp_path / kind
-        shutil.copytree(tiny_model(kind), folder)
-        edit(folder / "config.json", **changes)
-        return folder
-
-    return copy
+    return lambda kind="roberta", **changes: altered(kind, config=changes)
 
 
 @pytest.fixture
-def tokenized(copied):
-    """A copy of a tiny model whose tokenizer.json is changed, and believed: `tokenized(normalizer={...})`."""
-
-    def copy(**changes):
-        folder = copied()
-        edit(folder / "tokenizer.json", **changes)
-        edit(folder / "tokenizer_config.json", tokenizer_class="PreTrainedTokenizerFast")
-        return folder
-
-    return copy
+def tokenized(altered):
+    """A copy of a tiny model's folder, its tokenizer.json changed: `tokenized(normalizer={...})`."""
+    return lambda **changes: altered(tokenizer=changes)
 
 
 def edit(file, **changes):
@@ -535,6 +523,16 @@ def test_a_text_on_which_the_tokenizer_panics_is_a_sentence(tokenized):
     with pytest.raises(ModelError, match="The model failed on this text: PanicException"):
         model.encode("<mask> " + "a" * 40 + "!")
     assert model.encode("<mask> of the Earth")
+
+
+def test_a_run_whose_tokenizer_panics_ends_in_a_sentence(tokenized, tiny_config, tmp_path, collected):
+    evil = {"type": "Replace", "pattern": {"Regex": "(a+)+$"}, "content": "b"}
+    text = tmp_path / "text.txt"
+    text.write_text("Water is wet.\n" * 20 + "a" * 40 + "!\n")
+    with pytest.raises(ModelError):
+        fit(tiny_config(model=str(tokenized(normalizer=evil)), dataset=str(text)), collected.append, never, tmp_path)
+    assert isinstance(collected[-1], Failed) and collected[-1].fix
+    assert "The model failed on the text: PanicException" in collected[-1].what
 
 
 def test_a_tokenizer_that_panics_when_it_is_opened_is_a_sentence(tokenized):

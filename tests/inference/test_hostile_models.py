@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import os
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -44,21 +42,6 @@ def worker(service: FillService, answer: list[str]) -> WorkerFacts:
     return facts
 
 
-@pytest.fixture
-def hostile(tiny_model: Callable[[str], Path], tmp_path: Path) -> Callable[..., str]:
-    """A copy of a tiny model with other settings in its files: `hostile(config={...}, tokenizer={...})`."""
-
-    def make(config: dict[str, Any] | None = None, tokenizer: dict[str, Any] | None = None) -> str:
-        folder = shutil.copytree(tiny_model("roberta"), tmp_path / "hostile")
-        believed = {"tokenizer_class": "PreTrainedTokenizerFast"}  # the class that believes tokenizer.json
-        for name, changes in {"config": config, "tokenizer": tokenizer, "tokenizer_config": believed}.items():
-            file = folder / f"{name}.json"
-            file.write_text(json.dumps(json.loads(file.read_text("utf-8")) | (changes or {})), "utf-8")
-        return str(folder)
-
-    return make
-
-
 def tokens(service: FillService) -> list[str]:
     (mask,) = service.fill(SENTENCE)
     return [candidate.token_str for candidate in mask.candidates]
@@ -85,30 +68,30 @@ def replacing(pattern: dict[str, str], content: str, times: int = 1) -> dict[str
     ids=["layers", "missing layers", "width", "vocabulary", "code", "packed", "replacements", "panic"],
 )
 def test_what_is_refused_costs_a_sentence_and_no_worker(
-    service: FillService, worker: WorkerFacts, answer: list[str], hostile: Callable, settings: dict, words: str
+    service: FillService, worker: WorkerFacts, answer: list[str], altered: Callable, settings: dict, words: str
 ) -> None:
     with pytest.raises(ModelError) as caught:
-        service.fill(SENTENCE, hostile(**settings))
+        service.fill(SENTENCE, str(altered(**settings)))
     assert words in caught.value.what
     assert tokens(service) == answer and service.facts() == worker
 
 
 def test_a_panic_in_the_tokenizer_is_a_sentence_and_the_worker_goes_on(
-    service: FillService, worker: WorkerFacts, answer: list[str], hostile: Callable
+    service: FillService, worker: WorkerFacts, answer: list[str], altered: Callable
 ) -> None:
-    folder = hostile(tokenizer=replacing({"Regex": "(a+)+$"}, "b"))
+    folder = str(altered(tokenizer=replacing({"Regex": "(a+)+$"}, "b")))
     with pytest.raises(TrainerError, match=r"The model failed on this text: PanicException"):
         service.fill("<mask> " + "a" * 40 + "!", folder)
     assert tokens(service) == answer and service.facts() == worker
 
 
 def test_a_tokenizer_that_aborts_the_process_is_a_sentence_and_the_next_question_is_answered(
-    service: FillService, worker: WorkerFacts, answer: list[str], hostile: Callable
+    service: FillService, worker: WorkerFacts, answer: list[str], altered: Callable
 ) -> None:
     """A thousandfold is let through, for honest tokenizers may reach it; on a long text it is too much."""
     if worker.device != "cpu":
         pytest.skip("the memory of a worker with a GPU is not bounded, and this would fill all of it")
-    folder = hostile(tokenizer=replacing({"String": "a"}, "a" * 1_900))
+    folder = str(altered(tokenizer=replacing({"String": "a"}, "a" * 1_900)))
     with pytest.raises(PredictionError) as caught:
         service.fill("a" * 45_000 + "<mask>", folder)
     assert "ended while it worked on this" in caught.value.what and caught.value.fix
@@ -117,13 +100,13 @@ def test_a_tokenizer_that_aborts_the_process_is_a_sentence_and_the_next_question
 
 
 def test_a_model_too_large_for_the_memory_is_a_sentence(
-    service: FillService, answer: list[str], tmp_path: Path, tiny_model: Callable, write_weights: Callable
+    service: FillService, answer: list[str], altered: Callable, write_weights: Callable
 ) -> None:
     """Its files are in order and below every cap; but this worker has only 2 GiB."""
     import torch
     import transformers
 
-    folder = shutil.copytree(tiny_model("roberta"), tmp_path / "large")
+    folder = altered()
     config = transformers.RobertaConfig(
         vocab_size=600, hidden_size=4096, intermediate_size=16384, num_hidden_layers=2, num_attention_heads=16
     )
