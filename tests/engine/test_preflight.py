@@ -104,6 +104,7 @@ def test_impossible_sizes_are_refused_before_anything_is_built(field, size, copi
     [
         ("modernvbert", {"text_config": {"model_type": "modernbert", "num_hidden_layers": 3_000_000}}),
         ("funnel", {"block_sizes": [4, 3_000_000]}),
+        ("longformer", {"attention_window": [512, 10**9]}),
         ("reformer", {"attn_layers": ["lsh"] * 5_000}),
         ("modernbert", {"deep": [[[{"n_layers": 3_000_000}]]]}),
     ],

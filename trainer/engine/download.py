@@ -75,9 +75,7 @@ def _cached(name: str) -> Path | None:
 def _in_words(error: Exception, name: str) -> ModelError:
     if isinstance(error, GatedRepoError):
         what = f"The model {name!r} is gated: its authors want to know who uses it."
-        return ModelError(
-            what, "Ask for access on its page on the Hub and set HF_TOKEN in the shell, or choose another."
-        )
+        return ModelError(what, "Ask for access on its page there and set HF_TOKEN in the shell, or choose another.")
     if isinstance(error, RepositoryNotFoundError):
         return ModelError(f"The Hub has no model {name!r}.", "Check the name; private ones need HF_TOKEN.")
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:

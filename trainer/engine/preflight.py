@@ -38,6 +38,7 @@ LIMITS = (
     (re.compile(r"(vocab_sizes?|n_words)$"), 2_000_000),
     (re.compile(r"(position_embeddings|n_positions)$"), 1_000_000),
     (re.compile(r"num_labels$"), 100_000),
+    (re.compile(r"(attention_window|chunk_length)$"), 8_192),  # every text is padded to it
     (re.compile(r"(size|dim|d_model|d_inner|d_embed)$"), 65_536),
     (re.compile(r"entries$"), 1_000),  # of a list: one for each layer, or each language
 )
@@ -121,9 +122,8 @@ def _read_config(folder: Path, name: str) -> dict[str, Any]:
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise ModelError(f"{name!r} is not a model folder: config.json can't be read.", "Choose another.") from error
     if not isinstance(kind, str) or kind not in MODEL_FOR_MASKED_LM_MAPPING_NAMES:
-        raise ModelError(
-            f"{name!r} is a {str(kind)[:60]!r} model, which can't fill masks.", "Choose a BERT-like model."
-        )
+        what = f"{name!r} is a {str(kind)[:60]!r} model, which can't fill masks."
+        raise ModelError(what, "Choose a BERT-like model.")
     for key in REFUSED:
         if config.get(key) is not None:
             what = f"config.json of {name!r} has a {key}, which is not supported here."
