@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +24,15 @@ def save_checkpoint(checkpoints: Path, step: int, writers: dict[str, Writer]) ->
     unfinished = checkpoints / f".{target.name}.tmp"
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(parents=True)
-    manifest = {}
-    for name, write in writers.items():
-        write(unfinished / name)
-        manifest[name] = {"size": (unfinished / name).stat().st_size, "sha256": _sha256(unfinished / name)}
-        flush(unfinished / name)
-    write_json(unfinished / MANIFEST, manifest)
-    flush(unfinished / MANIFEST)
-    flush(unfinished)
+    with _emptied_on_failure(unfinished):
+        manifest = {}
+        for name, write in writers.items():
+            write(unfinished / name)
+            manifest[name] = {"size": (unfinished / name).stat().st_size, "sha256": _sha256(unfinished / name)}
+            flush(unfinished / name)
+        write_json(unfinished / MANIFEST, manifest)
+        flush(unfinished / MANIFEST)
+        flush(unfinished)
     shutil.rmtree(target, ignore_errors=True)
     unfinished.rename(target)
     flush(checkpoints)
@@ -66,9 +68,10 @@ def replace_folder(target: Path, write: Writer) -> None:
     unfinished = target.with_name(f".{target.name}.tmp")
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(parents=True)
-    write(unfinished)
-    for file in unfinished.iterdir():
-        flush(file)
+    with _emptied_on_failure(unfinished):
+        write(unfinished)
+        for file in unfinished.iterdir():
+            flush(file)
     if not target.exists():
         unfinished.rename(target)
     else:
@@ -86,6 +89,16 @@ def flush(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def _emptied_on_failure(unfinished: Path) -> Iterator[None]:
+    """On a full disk, what can't be finished makes room for the words that say so."""
+    try:
+        yield
+    except BaseException:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        raise
 
 
 def _newest_first(checkpoints: Path) -> Iterator[Path]:
