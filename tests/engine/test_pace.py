@@ -25,7 +25,7 @@ def test_saving_keeps_to_its_share_of_the_time(save_seconds, clock):
     began, saves = clock.now, 0
     for _ in range(40_000):
         clock.now += 0.1
-        if run.save_is_due():
+        if run.save_is_due(last=False):
             clock.now += save_seconds
             run.note_save(save_seconds)
             saves += 1
@@ -37,9 +37,17 @@ def test_saving_keeps_to_its_share_of_the_time(save_seconds, clock):
 def test_a_large_checkpoint_is_not_tried_before_it_has_earned_its_time(clock):
     run = Pace(clock.now, None, checkpoint_bytes=1_000_000_000)
     clock.now += 60
-    assert not run.save_is_due()
+    assert not run.save_is_due(last=False)
     clock.now += 600
-    assert run.save_is_due()
+    assert run.save_is_due(last=False)
+
+
+def test_the_last_checkpoint_needs_no_pause_but_its_share(clock):
+    run = Pace(clock.now, None, checkpoint_bytes=10_000_000)
+    clock.now += 1
+    assert not run.save_is_due(last=True)
+    clock.now += 2
+    assert run.save_is_due(last=True) and not run.save_is_due(last=False)
 
 
 def test_a_budget_leaves_time_for_the_last_steps_and_the_save(clock):

@@ -116,6 +116,23 @@ def test_stopped_in_the_middle_of_an_epoch_and_resumed(changes, config, stop_at,
     assert_same_weights(weights(tmp_path / "parts"), weights(tmp_path / "whole"))
 
 
+def test_a_model_that_was_best_out_of_turn_is_forgotten_on_resuming(config, stop_at, tmp_path, monkeypatch):
+    def run(folder, losses, *stops):
+        script = iter(losses)
+
+        def scripted(*arguments, **options):
+            return {"loss": next(script), "perplexity": 1.0, "accuracy": 0.0, "masked_tokens": 10}
+
+        monkeypatch.setattr(training, "evaluate_model", scripted)
+        for stop in stops:
+            fit(config(eval_steps=10), output_dir=tmp_path / folder, resume=True, should_stop=stop)
+        return (tmp_path / folder / "model/model.safetensors").read_bytes()
+
+    whole = run("whole", [9.0, 5.0, 6.0, 7.0], stop_at(99))
+    assert run("parts", [9.0, 5.0, 1.0, 6.0, 2.0, 7.0], stop_at(13), stop_at(23, 13), stop_at(99, 23)) == whole
+    assert run("stopped", [9.0, 5.0, 1.0], stop_at(13)) != whole
+
+
 def test_broken_off_between_checkpoints_and_resumed(config, tmp_path):
     whole, parts, rest = [], [], []
     fit(config(), whole.append, output_dir=tmp_path / "whole")

@@ -15,7 +15,7 @@ MANIFEST = "manifest.json"
 STATE = "state.json"
 KEPT = 2  # checkpoints: the newest may turn out damaged
 
-Writer = Callable[[Path], None]
+Writer = Callable[[Path], object]
 
 
 def save_checkpoint(checkpoints: Path, step: int, writers: dict[str, Writer]) -> Path:
@@ -82,6 +82,19 @@ def replace_folder(target: Path, write: Writer) -> None:
     flush(target.parent)
 
 
+def set_aside(model: Path, checkpoint: Path) -> None:
+    """Keeps the files of `model` with a checkpoint, without copying them where the disk knows links."""
+    aside = checkpoint / model.name
+    if model.exists() and not aside.exists():
+        replace_folder(aside, lambda folder: shutil.copytree(model, folder, copy_function=_link, dirs_exist_ok=True))
+
+
+def take_back(model: Path, checkpoint: Path) -> None:
+    """Makes `model` what it was when it was set aside with this checkpoint, if it was."""
+    if (aside := checkpoint / model.name).exists():
+        replace_folder(model, lambda folder: shutil.copytree(aside, folder, dirs_exist_ok=True))
+
+
 def flush(path: Path) -> None:
     """Waits until a file or a folder's list of names is on the disk itself."""
     descriptor = os.open(path, os.O_RDONLY)
@@ -99,6 +112,13 @@ def _emptied_on_failure(unfinished: Path) -> Iterator[None]:
     except BaseException:
         shutil.rmtree(unfinished, ignore_errors=True)
         raise
+
+
+def _link(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # not every file system can
+        shutil.copyfile(source, target)
 
 
 def _newest_first(checkpoints: Path) -> Iterator[Path]:

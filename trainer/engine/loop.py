@@ -21,11 +21,10 @@ from trainer.engine.snapshot import check_snapshot, restore_snapshot
 from trainer.engine.training import Training
 from trainer.engine.versions import versions
 from trainer.errors import RunError, TrainerError
-from trainer.events import Emit, Event, Failed, Finished, PhaseChanged, RunStarted, Warned
+from trainer.events import SAVING, Emit, Event, Failed, Finished, PhaseChanged, RunStarted, Warned
 
 PREPARATION_TIME = timedelta(hours=12)  # the other ranks wait while the first one reads and cuts the text
 EARLY = ("stopped", "time_budget")
-SAVING = "Saving"  # the phase in which a run that ends early must not be cut off
 PATIENT_SECONDS = 3.0  # a stopped run is evaluated once more if that takes no longer
 
 
@@ -123,17 +122,19 @@ def _fit(config: TrainConfig, emit: Emit, should_stop: Callable[[], bool], outpu
     while True:
         # Occasional work first, so that step 0 and the last step are treated like all others.
         log_due = training.step % config.logging_steps == 0
-        stop, time_over, may_save = _any(accelerator, should_stop(), pace.is_out_of_time(), pace.save_is_due())
         done = training.step >= plan.steps
+        told = should_stop(), pace.is_out_of_time(), pace.save_is_due(last=done)
+        stop, time_over, may_save = _any(accelerator, *told)
         reason = "completed" if done else "stopped" if stop else "time_budget" if time_over else None
         early = reason in EARLY
-        save_due = training.step % config.save_steps == 0 if config.save_steps else log_due and may_save
+        save_due = training.step % config.save_steps == 0 if config.save_steps else may_save and (log_due or done)
         evaluation_due = training.step % eval_steps == 0 or reason == "completed"
         if early or evaluation_due or save_due or log_due:
             training.log()
         if early:
             emit(PhaseChanged(phase=SAVING))
             training.save()  # before an evaluation out of turn, of which a resumed run must know nothing
+            training.set_model_aside()
             evaluation_due = not _any(accelerator, not pace.has_time_to_evaluate(PATIENT_SECONDS))[0]
         if evaluation_due and training.step != training.evaluated_step:
             training.evaluate()

@@ -6,7 +6,7 @@ import time
 
 SAVING_SHARE = 0.02  # of a run's time at most, where the settings leave the interval open
 SAVING_PAUSE = 10.0  # seconds between two checkpoints at least, however little one takes
-BYTES_PER_SECOND = 100e6  # of a first checkpoint, hashed and flushed: a cautious guess, until one was measured
+BYTES_PER_SECOND = 200e6  # of a first checkpoint, hashed and flushed: a cautious guess, until one was measured
 STEPS_IN_FLIGHT = 4  # a GPU may still have these to do when it is asked to end
 
 
@@ -31,11 +31,11 @@ class Pace:
         self._saving_seconds += seconds
         self._saved_at = time.monotonic()
 
-    def save_is_due(self) -> bool:
-        """Whether a save now would keep all of them within their share of the time."""
+    def save_is_due(self, *, last: bool) -> bool:
+        """Whether a save now keeps all of them within their share of the time; no pause is asked of the `last` one."""
         now = time.monotonic()
         spent = self._saving_seconds + self._save_seconds
-        return now - self._saved_at >= SAVING_PAUSE and spent <= SAVING_SHARE * (now - self._began)
+        return (last or now - self._saved_at >= SAVING_PAUSE) and spent <= SAVING_SHARE * (now - self._began)
 
     def is_out_of_time(self) -> bool:
         """Whether a further step might end too late; never before the first, so that every slice gets on."""

@@ -17,7 +17,7 @@ from safetensors.torch import load_model as load_weights
 from safetensors.torch import save_model as save_weights
 
 from trainer.config import TrainConfig
-from trainer.engine.checkpoint import STATE, save_checkpoint, write_json
+from trainer.engine.checkpoint import STATE, save_checkpoint, take_back, write_json
 from trainer.engine.versions import differences, versions
 from trainer.errors import RunError
 from trainer.events import Warned
@@ -30,7 +30,7 @@ WEIGHTS, OPTIMIZER = "model.safetensors", "optimizer.pt"
 FREE_TO_CHANGE = {"max_seconds", "save_steps", "compile"}  # settings that other checkpoints and bits don't hang on
 
 
-def save_snapshot(training: Training) -> Path:
+def save_snapshot(training: Training) -> None:
     """Writes a checkpoint of the run as it is now."""
     state = {
         "format": FORMAT,
@@ -51,7 +51,7 @@ def save_snapshot(training: Training) -> Path:
         OPTIMIZER: lambda path: _save_optimizer(training, path),
         STATE: lambda path: write_json(path, state),
     }
-    return save_checkpoint(training.output_dir / "checkpoints", training.step, writers)
+    save_checkpoint(training.output_dir / "checkpoints", training.step, writers)
 
 
 def check_snapshot(folder: Path, state: dict[str, Any]) -> None:
@@ -79,6 +79,8 @@ def restore_snapshot(training: Training, folder: Path, state: dict[str, Any]) ->
     training.evaluated_step = state["evaluated_step"]
     training.pace.evaluation_seconds = state.get("evaluation_seconds", 0.0)
     training.started -= state["elapsed_seconds"]
+    if training.accelerator.is_main_process:
+        take_back(training.output_dir / "model", folder)
     for message in (*differences(state["versions"]), *_changes(state, training.config)):
         training.emit(Warned(message=message))
 

@@ -10,7 +10,7 @@ import torch
 from accelerate import Accelerator
 
 from trainer.config import TrainConfig
-from trainer.engine.checkpoint import replace_folder
+from trainer.engine.checkpoint import replace_folder, set_aside
 from trainer.engine.evaluation import evaluate_model
 from trainer.engine.masking import DROPOUT, MaskedBatch, hashed, shuffled
 from trainer.engine.optimizer import adamw
@@ -61,6 +61,11 @@ class Training:
     @property
     def epoch(self) -> float:
         return self.step / self.plan.steps_per_epoch
+
+    @property
+    def checkpoint(self) -> Path:
+        """The one that `save` writes now."""
+        return self.output_dir / "checkpoints" / f"step-{self.step}"
 
     @property
     def elapsed_seconds(self) -> float:
@@ -190,6 +195,11 @@ class Training:
         self.emit(Evaluated(step=self.step, epoch=self.epoch, best=best, **result))
         self._new_window()
 
+    def set_model_aside(self) -> None:
+        """Keeps the best model with the checkpoint: a resumed run must know nothing of one chosen out of turn."""
+        if self.accelerator.is_main_process:
+            set_aside(self.output_dir / "model", self.checkpoint)
+
     def keep_unmeasured(self) -> None:
         """`model/` as it is now, for a run that ends before its first evaluation and has no time for one."""
         self._save_model()
@@ -205,7 +215,8 @@ class Training:
             return
         began = time.monotonic()
         if self.accelerator.is_main_process:
-            path = save_snapshot(self).relative_to(self.output_dir).as_posix()
+            save_snapshot(self)
+            path = self.checkpoint.relative_to(self.output_dir).as_posix()
             self.emit(CheckpointSaved(step=self.step, path=path, seconds=time.monotonic() - began))
         self.accelerator.wait_for_everyone()
         self.pace.note_save(time.monotonic() - began)

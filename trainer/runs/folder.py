@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import calendar
 import json
 import os
 import random
@@ -17,6 +18,7 @@ from trainer.errors import RunError
 from trainer.events import LAST_KINDS, Event, PhaseChanged, decode_lines, encode
 
 RUN_ID = re.compile(r"([0-9]{8}-[0-9]{6})-([a-z]+-[a-z]+)")
+STAMP = "%Y%m%d-%H%M%S"
 WAITING = "Waiting in the queue"  # the phase of a run that is to be resumed
 TAIL_BYTES = 64 * 1024
 
@@ -161,7 +163,9 @@ def new_run_id(existing: Iterable[str], now: float | None = None) -> str:
     pairs = [(match[1], match[2]) for run_id in existing if (match := RUN_ID.fullmatch(run_id))]
     stamps, names = {stamp for stamp, _ in pairs}, {name for _, name in pairs}
     moment = time.time() if now is None else now
-    while (stamp := time.strftime("%Y%m%d-%H%M%S", time.gmtime(moment))) in stamps:
+    with suppress(ValueError):  # the clock may have been set back since the newest
+        moment = max(moment, calendar.timegm(time.strptime(max(stamps), STAMP)) + 1)
+    while (stamp := time.strftime(STAMP, time.gmtime(moment))) in stamps:
         moment += 1
     every = [f"{adjective}-{animal}" for adjective in ADJECTIVES for animal in ANIMALS]
     return f"{stamp}-{random.choice([name for name in every if name not in names] or every)}"

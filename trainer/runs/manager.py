@@ -17,6 +17,7 @@ from trainer.runs.history import RunReader, RunView
 from trainer.runs.supervisor import Supervisor, stopped
 from trainer.runs.view import LIVE
 
+TRIES = 2  # of a run that resumes by itself, without having come to a checkpoint
 ENDING_SECONDS = 5.0  # a process may take after its last word
 
 
@@ -33,6 +34,7 @@ class RunManager:
         grace_seconds: float = 30.0,
         *,
         max_queued: int = 20,
+        auto_resume: bool = False,
         command: Callable[[RunFolder], list[str]] = launch.command,
     ) -> None:
         self.home = Path(home).resolve()
@@ -41,6 +43,12 @@ class RunManager:
         self._readers: dict[str, RunReader] = {}
         self._supervisor = Supervisor(self.home, launch.environment(python_environment), grace_seconds, command)
         self._changed = self._supervisor.changed
+        self._auto_resume = auto_resume
+        if auto_resume:
+            for run_id in self._supervisor.interrupted:
+                with suppress(RunError):  # its folder is damaged, or too many wait
+                    if self.view(run_id).attempts <= TRIES:
+                        self.resume(run_id)
 
     def start(self, config: TrainConfig) -> str:
         """Put a new run into the queue; its id. Raises: ConfigError; RunError when too many wait."""
@@ -56,13 +64,16 @@ class RunManager:
         return folder.id
 
     def resume(self, run_id: str) -> None:
-        """Put a run that is over into the queue again. Raises: RunError without a checkpoint to go on from."""
+        """Put a run that has not come to its end into the queue again: from its newest checkpoint, or the beginning.
+
+        Raises: RunError when it is complete, alive or waiting.
+        """
         folder = find_run(self.home, run_id)
         with self._changed:
             self._check_over(run_id)
             self._check_room()
-            if not folder.has_checkpoints():
-                raise RunError(f"Run {folder.name} has no checkpoint to go on from.", "Start a new run.")
+            if not self.view(run_id).can_resume:
+                raise RunError(f"Run {folder.name} is complete.", "Start a new run.")
             with locked(folder.lock):
                 folder.stop.unlink(missing_ok=True)
                 folder.append(PhaseChanged(phase=WAITING))
@@ -124,6 +135,14 @@ class RunManager:
         if not folder.has_model():
             raise RunError(f"Run {folder.name} has no model.", "Wait for its first evaluation, or choose another run.")
         return folder.model
+
+    def shut_down(self, patience_seconds: float = 8.0) -> None:
+        """For a machine that is going down: the run that is on saves and ends, and resumes first if that is wanted."""
+        view = self.current()
+        if view and self._supervisor.terminate(view.id, patience_seconds) and self._auto_resume:
+            with suppress(RunError):  # it had just come to its end
+                self.resume(view.id)
+        self.close()
 
     def close(self) -> None:
         """Stop starting and ending runs; one that is on goes on."""

@@ -46,6 +46,7 @@ class RunView:
     failure: tuple[str, str] | None  # what, fix
     has_model: bool
     can_resume: bool
+    attempts: int  # processes that began since the newest checkpoint
 
     @property
     def is_over(self) -> bool:
