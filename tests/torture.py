@@ -114,7 +114,7 @@ def kill_and_resume(folder: Path, aim: str, chance: random.Random) -> Round:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--seed", type=int, default=None, help="Of the moments; the machine adds its own.")
     options = parser.parse_args()

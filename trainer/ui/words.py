@@ -13,6 +13,7 @@ SOURCES = [READY_MADE, MY_FILE, PASTE]
 
 NO_RUN = "Press <b>Start</b>, and loss and perplexity will be drawn here while the model learns."
 NO_ANSWER = "Type a sentence with <b>&lt;mask&gt;</b> in it: the likeliest words will be drawn here."
+BUDGET_SPENT = "The time budget is spent before the last step. Resume the run to give it as much time again."
 UNKNOWN = "\u2013"
 
 STATES = {
