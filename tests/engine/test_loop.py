@@ -210,6 +210,28 @@ def test_a_loss_that_is_no_number_fails_the_run_and_names_the_step(step, tiny_co
     assert steps(CheckpointSaved, collected) == list(range(1, step + 1))
 
 
+def test_a_nan_in_one_batch_stops_the_run_and_the_last_good_model_stays(tiny_config, tmp_path, collected, monkeypatch):
+    train_step = training.Training.train_step
+
+    def poisoned(self):
+        hooks = []
+        if self.step == 5:
+            embeddings = self.model.model.get_input_embeddings()
+            hooks.append(embeddings.register_forward_hook(lambda module, inputs, output: output * math.nan))
+        train_step(self)
+        for hook in hooks:
+            hook.remove()
+
+    monkeypatch.setattr(training.Training, "train_step", poisoned)
+    with pytest.raises(TrainingError):
+        fit(tiny_config(max_steps=20, eval_steps=2, save_steps=2), collected.append, output_dir=tmp_path)
+    assert collected[-1].what.startswith("The loss was no longer a finite number at step 6 (learning rate ")
+    assert steps(Evaluated, collected) == [0, 2, 4] and steps(CheckpointSaved, collected) == [2, 4]
+    for kept in ("model", "checkpoints/step-4"):
+        weights = safetensors.torch.load_file(tmp_path / kept / "model.safetensors")
+        assert all(tensor.isfinite().all() for tensor in weights.values())
+
+
 def test_weights_that_are_no_numbers_fail_at_the_first_evaluation(tiny_config, tiny_model, tmp_path, collected):
     poisoned = load_model(str(tiny_model("roberta")))
     torch.nn.init.constant_(poisoned.model.lm_head.bias, math.nan)

@@ -169,9 +169,8 @@ class Stage:
         return self.until(lambda: view if (view := manager.view(run_id)).state == state else None)
 
     def until_begun(self, manager, run_id):
-        """The number of a run's process, once that has told a step."""
-        self.until(lambda: manager.view(run_id).step == 1)
-        return self.folder(run_id).pid()
+        """The number of a run's process, once that holds the run and has told a step."""
+        return self.until(lambda: self.folder(run_id).pid() if manager.view(run_id).step == 1 else None)
 
 
 @pytest.fixture
