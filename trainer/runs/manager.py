@@ -108,8 +108,12 @@ class RunManager:
         folder = find_run(self.home, run_id)
         with self._changed:
             self._check_over(run_id)
-            with locked(folder.lock):
-                shutil.rmtree(folder.path)
+            try:
+                with locked(folder.lock):
+                    shutil.rmtree(folder.path)
+            except OSError as error:
+                what = f"Run {folder.name} can't be deleted: {error.strerror}."
+                raise RunError(what, "Look at the rights of its folder.") from error
             self._readers.pop(run_id, None)
             self._catalogue.forget(run_id)
 

@@ -17,7 +17,7 @@ from trainer.ui.comparison import FEWEST, MOST, Comparison
 from trainer.ui.events import QUEUED, QUIET, afterwards, spoken
 from trainer.ui.fine_tune_tab import FineTuneTab
 from trainer.ui.runs_table import build_runs_table, news
-from trainer.ui.words import NAME_INFO, PACKED, RUN_ACTIONS, really_delete
+from trainer.ui.words import NAME_INFO, RUN_ACTIONS, packed, really_delete
 
 POLL_SECONDS = 2.0  # while the tab is open
 SHOWN, HIDDEN = gr.update(visible=True), gr.update(visible=False)
@@ -73,7 +73,7 @@ class RunsTab:
 
         opened = click["open"](spoken(self.open), self.table, [tabs, tune.live.watched], **QUEUED)
         opened = opened.success(tune.live.refresh, tune.live.inputs, tune.shown, **QUIET)
-        opened.success(None, None, None, js=afterwards(SHOW_RUN))
+        opened.success(None, None, None, js=afterwards(SHOW_RUN), **QUIET)
         click["try"](spoken(self.try_model), self.table, [tabs, fill_model], **QUEUED)
         click["copy"](
             spoken(lambda ids: [_go_to("train"), *tune.filled(self._runs, self._one(ids).id)]),
@@ -82,7 +82,7 @@ class RunsTab:
         then_refresh(click["resume"](spoken(self.resume), self.table, None, **QUEUED))
         compared = [self.table, self.comparison.only]
         shown_below = click["compare"](spoken(self.compare), compared, self.comparison.outputs, **QUEUED)
-        shown_below.success(None, None, None, js=afterwards(SHOW_COMPARISON))
+        shown_below.success(None, None, None, js=afterwards(SHOW_COMPARISON), **QUIET)
         click["rename"](spoken(self.ask_name), self.table, [self.label, *self.drawers], **QUEUED)
         for named in (self.save.click, self.label.submit):
             then_refresh(named(spoken(self.rename), [self.table, self.label], self.drawers, **QUEUED))
@@ -92,8 +92,9 @@ class RunsTab:
         start = click["download"](
             lambda: [HIDDEN, HIDDEN, SHOWN, "", HIDDEN], None, [*self.drawers, self.packed, self.zip], **QUIET
         )
-        packed = start.then(spoken(self.pack), self.table, [self.packed, self.zip], **QUEUED | progress)
-        packed.success(None, None, None, js=afterwards(SAVE_IT))
+        zipped = start.then(spoken(self.pack), self.table, [self.packed, self.zip], **QUEUED | progress)
+        zipped.success(None, None, None, js=afterwards(SAVE_IT), **QUIET)
+        zipped.failure(lambda: HIDDEN, None, self.drawers[2], **QUIET)
 
     def refresh(self, chosen: Any, seen: dict[str, Any]) -> Any:
         """What opening the tab and its timer send; nothing when this browser has it all."""
@@ -137,8 +138,7 @@ class RunsTab:
     def pack(self, chosen: Any, progress: gr.Progress = gr.Progress()) -> list[Any]:  # noqa: B008
         view = self._one(chosen)
         path = self._runs.archive(view.id, Path(self.zip.GRADIO_CACHE), lambda share: progress(share, "Packing"))
-        size = path.stat().st_size / 1e6
-        return [PACKED.format(escape(path.name), f"{size:,.1f} MB"), gr.update(value=path, visible=True)]
+        return [packed(path.name, path.stat().st_size, view.has_model), gr.update(value=path, visible=True)]
 
     def _allowed(self, chosen: Any) -> list[Any]:
         views = self._chosen(chosen)

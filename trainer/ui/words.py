@@ -26,7 +26,6 @@ RUN_ACTIONS = {
     "delete": "Delete",
 }
 NAME_INFO = "Leave it empty for the name the run began with."
-PACKED = "<b>{}</b>, {}: model, settings, events and log."
 NO_LONGER_OFFERED = "The {} of that run is no longer on offer: the bundled one was put in its place."
 NO_LOG = "Nothing was written to the log."
 APART = "Their held-out figures don't compare: {} decide what is held out and masked, and differ."
@@ -108,3 +107,9 @@ def really_delete(names: list[str]) -> str:
     shown, more = names[:5], len(names) - 5
     listed = ", ".join(f"<b>{name}</b>" for name in shown) + (f" and {more:,} more" if more > 0 else "")
     return f"Delete {listed}, with {'its' if len(names) == 1 else 'their'} model and log? This can't be undone."
+
+
+def packed(name: str, size_bytes: int, has_model: bool) -> str:
+    """What a zip file holds, in HTML; its name is our own."""
+    model = "model, " if has_model else "no model yet; "
+    return f"<b>{name}</b>, {size_bytes / 1e6:,.1f} MB: {model}settings, events and log."
