@@ -132,7 +132,7 @@ class RunReader:
             self._read_events()
             state = self._state(alive)
             position = queue_position if state == "queued" else None
-            version = (self._offset, state, position, self.folder.has_model())
+            version = (self._offset, state, position, self.folder.has_model(), self.folder.name)
             if self._view is None or self._view.version != version:
                 self._view = self._build(version, state, position)
             return self._view

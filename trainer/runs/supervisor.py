@@ -17,6 +17,7 @@ from trainer.events import LAST_KINDS, SAVING, Event, Failed, Finished
 from trainer.runs import launch
 from trainer.runs.folder import RunFolder, locked, run_ids
 from trainer.runs.history import RunReader, RunView
+from trainer.runs.shown_text import without_machine_paths
 
 POLL_SECONDS = 0.2
 KILL_AFTER_SECONDS = 5.0  # between asking a process that ignored `stop` to end, and ending it
@@ -165,7 +166,7 @@ class Supervisor:
         if next_signal is signal.SIGKILL:  # so it was ended at the user's wish
             self._release(folder, stopped(self._reader.read()))
         else:
-            self._release(folder, launch.failure(returncode, folder.log_tail()))
+            self._release(folder, launch.failure(returncode, without_machine_paths(folder.log_tail(), self._home)))
 
     def _release(self, folder: RunFolder, event: Event) -> None:
         try:
