@@ -17,17 +17,22 @@ def main() -> None:
     from trainer.runs.manager import RunManager
     from trainer.ui.page import build_page, launch_settings
 
-    runs = RunManager(home(), os.environ)
+    runs = RunManager(home(), os.environ, auto_resume=os.environ.get("MASK_STUDIO_AUTO_RESUME") == "1")
     fills = FillService()
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))  # runs live on; the worker goes with us
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))
     page = build_page(runs, fills)
     page.launch(prevent_thread_lock=True, **launch_settings())
     fills.start()  # only now: the page is served while the model loads
+    machine_goes_down = False
     try:
         page.block_thread()
+    except SystemExit:
+        # A container ends with its first process; at a desk the runs live on.
+        machine_goes_down = "SPACE_ID" in os.environ or os.getpid() == 1
+        raise
     finally:
         fills.close()
-        runs.close()
+        runs.shut_down() if machine_goes_down else runs.close()
 
 
 if __name__ == "__main__":  # the spawned worker imports this file, too

@@ -178,6 +178,38 @@ def write_weights() -> Callable[..., None]:
     return write
 
 
+@pytest.fixture(scope="session")
+def thousand_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home with 1,000 finished runs of 62 events each. Not to be changed."""
+    from trainer.config import TrainConfig
+    from trainer.events import Evaluated, Event, Finished, PhaseChanged, RunStarted, StepLogged, encode
+
+    def evaluated(step: int) -> Event:
+        loss = 5.0 - step / 60
+        return Evaluated(step=step, epoch=step / 20, loss=loss, perplexity=math.exp(loss), accuracy=0.3,
+                         masked_tokens=900, best=True)  # fmt: skip
+
+    def logged(step: int) -> Event:
+        return StepLogged(step=step, epoch=step / 20, loss=5.0, learning_rate=1e-4, grad_norm=1.0,
+                          tokens_per_second=9e3, elapsed_seconds=step)  # fmt: skip
+
+    started = RunStarted(device="cpu", device_name="chip", processes=1, threads=2, precision="float32", compile=False,
+                         versions={"torch": "2"})  # fmt: skip
+    told: list[Event] = [started, PhaseChanged(phase="Training"), evaluated(0)]
+    told += [event for step in range(1, 56) for event in (logged(step), *([evaluated(step)] * (step % 18 == 0)))]
+    told.append(Finished(reason="completed", step=55, elapsed_seconds=55.0, model="model"))
+    events = "".join(f"{encode(event, 1.6e9 + second)}\n" for second, event in enumerate(told))
+    home = tmp_path_factory.mktemp("thousand")
+    for number in range(1000):
+        folder = home / f"20200101-{number // 60:04}{number % 60:02}-quiet-otter"
+        (folder / "model").mkdir(parents=True)
+        (folder / "model" / "config.json").write_text("{}")
+        (folder / "config.json").write_text(TrainConfig(seed=number).to_json())
+        (folder / "events.jsonl").write_text(events)
+        (folder / "lock").write_text("1\n")
+    return home
+
+
 def _version(name: str) -> str:
     try:
         return version(name)

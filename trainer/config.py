@@ -72,7 +72,7 @@ class TrainConfig:
     eval_steps: int | None = setting(None, "Steps between evaluations; once an epoch when empty.", low=1, high=10**9)
     logging_steps: int = setting(5, "Steps between points of the training curve.", low=1, high=10**6)
     save_steps: int | None = setting(
-        None, "Steps between checkpoints; at evaluations, 20 in all at most, when empty.", low=1, high=10**9
+        None, "Steps between checkpoints; as often as 2 % of the time allows when empty.", low=1, high=10**9
     )
     early_stopping_patience: int | None = setting(
         None, "Evaluations without improvement before the end.", low=1, high=10**6

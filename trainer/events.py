@@ -133,11 +133,13 @@ class Failed(Event):
 Emit = Callable[[Event], None]
 
 LAST_KINDS = (Finished.kind, Failed.kind)
+SAVING = "Saving"  # the phase of a run that ends early, in which it must not be cut off
+STARTED_AT = time.time() - time.monotonic()  # read once: a clock that is set while a run goes on bends no duration
 
 
 def encode(event: Event, now: float | None = None) -> str:
     """One JSON line without its end: `kind`, `time` (seconds since 1970), then the fields; NaN becomes null."""
-    moment = time.time() if now is None else now
+    moment = STARTED_AT + time.monotonic() if now is None else now
     record = {"kind": event.kind, "time": round(moment, 3), **asdict(event)}
     return json.dumps(_finite(record), ensure_ascii=False, allow_nan=False)
 

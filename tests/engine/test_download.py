@@ -86,8 +86,8 @@ class Answer(BaseHTTPRequestHandler):
         if found is None or repository is None:
             self.reply(401 if facts else 404, error="RepoNotFound")
         elif repository.refused:
-            self.close_connection = True
-            if repository.refused[0]:
+            self.close_connection = not repository.refused[0]
+            if not self.close_connection:
                 self.reply(repository.refused[0], error=repository.refused[1])
         elif facts:
             self.reply(200, self.facts(found[1], repository))

@@ -40,7 +40,7 @@ def steps(kind, events):
 
 def test_events_come_in_order_and_end_with_exactly_one_last(tiny_config, tmp_path, collected):
     finished = fit(
-        tiny_config(max_steps=4, eval_steps=2, probe_text="The <mask> is a star."),
+        tiny_config(max_steps=4, eval_steps=2, save_steps=2, probe_text="The <mask> is a star."),
         collected.append,
         output_dir=tmp_path,
     )
@@ -205,9 +205,31 @@ def test_a_loss_that_is_no_number_fails_the_run_and_names_the_step(step, tiny_co
     with pytest.raises(TrainingError):
         fit(tiny_config(max_steps=9, save_steps=1, eval_steps=50), collected.append, output_dir=tmp_path)
     assert isinstance(collected[-1], Failed) and len(of(Failed, collected)) == 1
-    assert collected[-1].what == f"The loss was no longer a finite number at step {step + 1}."
-    assert "lower learning rate" in collected[-1].fix
+    assert collected[-1].what.startswith(f"The loss was no longer a finite number at step {step + 1} (learning rate ")
+    assert "lower learning_rate, 0.0003 perhaps" in collected[-1].fix
     assert steps(CheckpointSaved, collected) == list(range(1, step + 1))
+
+
+def test_a_nan_in_one_batch_stops_the_run_and_the_last_good_model_stays(tiny_config, tmp_path, collected, monkeypatch):
+    train_step = training.Training.train_step
+
+    def poisoned(self):
+        hooks = []
+        if self.step == 5:
+            embeddings = self.model.model.get_input_embeddings()
+            hooks.append(embeddings.register_forward_hook(lambda module, inputs, output: output * math.nan))
+        train_step(self)
+        for hook in hooks:
+            hook.remove()
+
+    monkeypatch.setattr(training.Training, "train_step", poisoned)
+    with pytest.raises(TrainingError):
+        fit(tiny_config(max_steps=20, eval_steps=2, save_steps=2), collected.append, output_dir=tmp_path)
+    assert collected[-1].what.startswith("The loss was no longer a finite number at step 6 (learning rate ")
+    assert steps(Evaluated, collected) == [0, 2, 4] and steps(CheckpointSaved, collected) == [2, 4]
+    for kept in ("model", "checkpoints/step-4"):
+        weights = safetensors.torch.load_file(tmp_path / kept / "model.safetensors")
+        assert all(tensor.isfinite().all() for tensor in weights.values())
 
 
 def test_weights_that_are_no_numbers_fail_at_the_first_evaluation(tiny_config, tiny_model, tmp_path, collected):

@@ -9,11 +9,11 @@ import pytest
 import safetensors.torch
 import torch
 
-from trainer.engine import training
-from trainer.engine.checkpoint import STATE, read_state, save_checkpoint, write_json
+from trainer.engine import pace, training
+from trainer.engine.checkpoint import MANIFEST, STATE, read_state, save_checkpoint
 from trainer.engine.loop import fit
-from trainer.errors import RunError
-from trainer.events import Evaluated, RunStarted, StepLogged, Warned
+from trainer.errors import DataError, RunError
+from trainer.events import Evaluated, Failed, RunStarted, StepLogged, Warned
 
 STEPS = 24  # more than an epoch
 
@@ -25,6 +25,14 @@ class Interrupted(Exception):
 def curve(events):
     """Everything a point of the training curve says but its times."""
     return [(e.step, e.epoch, e.loss, e.learning_rate, e.grad_norm) for e in events if isinstance(e, StepLogged)]
+
+
+def rewrite_state(folder, **changes):
+    """Saves a checkpoint anew, with other counters and a manifest that fits them."""
+    contents = {file.name: file.read_bytes() for file in folder.iterdir() if file.name != MANIFEST}
+    contents[STATE] = json.dumps(read_state(folder) | changes).encode()
+    writers = {name: lambda path, data=data: path.write_bytes(data) for name, data in contents.items()}
+    save_checkpoint(folder.parent, int(folder.name.removeprefix("step-")), writers)
 
 
 def weights(folder):
@@ -58,18 +66,32 @@ def test_a_folder_with_a_run_in_it_is_not_trained_over(tiny_config, tmp_path, co
 
 
 def test_a_checkpoint_of_another_number_of_processes_is_refused(tiny_config, tmp_path, collected):
-    fit(tiny_config(max_steps=4, save_steps=2), output_dir=tmp_path)
-    for folder in (tmp_path / "checkpoints").iterdir():
-        state = read_state(folder) | {"processes": 2}
-        weights, optimizer = (folder / name for name in ("model.safetensors", "optimizer.pt"))
-        kept = {weights.name: weights.read_bytes(), optimizer.name: optimizer.read_bytes()}
-        writers = {name: lambda path, data=data: path.write_bytes(data) for name, data in kept.items()}
-        step = int(folder.name.removeprefix("step-"))
-        save_checkpoint(
-            tmp_path / "checkpoints", step, writers | {STATE: lambda path, state=state: write_json(path, state)}
-        )
+    fit(tiny_config(max_steps=4, save_steps=4), output_dir=tmp_path)
+    rewrite_state(tmp_path / "checkpoints/step-4", processes=2)
     with pytest.raises(RunError, match="made by 2 processes"):
         fit(tiny_config(max_steps=8), collected.append, output_dir=tmp_path, resume=True)
+
+
+def test_a_checkpoint_of_a_newer_version_is_refused_and_says_so(tiny_config, tmp_path, collected):
+    fit(tiny_config(max_steps=4, save_steps=4), output_dir=tmp_path)
+    rewrite_state(tmp_path / "checkpoints/step-4", format=99)
+    with pytest.raises(RunError, match="newer version of Mask Studio"):
+        fit(tiny_config(max_steps=8), collected.append, output_dir=tmp_path, resume=True)
+    assert isinstance(collected[-1], Failed) and "Update Mask Studio" in collected[-1].fix
+
+
+def test_a_run_does_not_go_on_with_another_text(tiny_config, sample_text, tmp_path, collected):
+    text = tmp_path / "text.txt"
+    text.write_text(sample_text.read_text())
+    settings = tiny_config(dataset=str(text), save_steps=4)
+    fit(settings, output_dir=tmp_path / "run")
+    text.write_text(sample_text.read_text().replace("the", "a"))
+    with pytest.raises(RunError, match="no longer the one this run began with"):
+        fit(settings, collected.append, output_dir=tmp_path / "run", resume=True)
+    text.unlink()
+    with pytest.raises(DataError):
+        fit(settings, collected.append, output_dir=tmp_path / "run", resume=True)
+    assert (tmp_path / "run/checkpoints/step-4").is_dir()
 
 
 @pytest.mark.parametrize(
@@ -92,6 +114,23 @@ def test_stopped_in_the_middle_of_an_epoch_and_resumed(changes, config, stop_at,
     assert curve(parts) == curve(whole)
     assert len(curve(whole)) == STEPS and curve(whole)[-1][1] > 1
     assert_same_weights(weights(tmp_path / "parts"), weights(tmp_path / "whole"))
+
+
+def test_a_model_that_was_best_out_of_turn_is_forgotten_on_resuming(config, stop_at, tmp_path, monkeypatch):
+    def run(folder, losses, *stops):
+        script = iter(losses)
+
+        def scripted(*arguments, **options):
+            return {"loss": next(script), "perplexity": 1.0, "accuracy": 0.0, "masked_tokens": 10}
+
+        monkeypatch.setattr(training, "evaluate_model", scripted)
+        for stop in stops:
+            fit(config(eval_steps=10), output_dir=tmp_path / folder, resume=True, should_stop=stop)
+        return (tmp_path / folder / "model/model.safetensors").read_bytes()
+
+    whole = run("whole", [9.0, 5.0, 6.0, 7.0], stop_at(99))
+    assert run("parts", [9.0, 5.0, 1.0, 6.0, 2.0, 7.0], stop_at(13), stop_at(23, 13), stop_at(99, 23)) == whole
+    assert run("stopped", [9.0, 5.0, 1.0], stop_at(13)) != whole
 
 
 def test_broken_off_between_checkpoints_and_resumed(config, tmp_path):
@@ -172,17 +211,27 @@ def test_patience_goes_on_where_it_was(config, stop_at, tmp_path, monkeypatch):
     assert (finished.reason, finished.step) == ("completed", 3)
 
 
-def test_other_versions_than_those_of_the_checkpoint_are_named(config, tmp_path, collected):
+def test_other_versions_and_settings_than_those_of_the_checkpoint_are_named(config, tmp_path, collected):
     fit(config(max_steps=6), output_dir=tmp_path)
     folder = tmp_path / "checkpoints/step-6"
-    state = read_state(folder)
-    state["versions"]["torch"] = "1.0"
-    contents = {file.name: file.read_bytes() for file in folder.iterdir() if file.name != "manifest.json"}
-    contents[STATE] = json.dumps(state).encode()
-    save_checkpoint(
-        folder.parent, 6, {name: lambda path, data=data: path.write_bytes(data) for name, data in contents.items()}
-    )
-    assert read_state(folder)["versions"]["torch"] == "1.0"
+    rewrite_state(folder, versions=read_state(folder)["versions"] | {"torch": "1.0"})
     fit(config(max_steps=7), collected.append, output_dir=tmp_path, resume=True)
-    (warning,) = (event for event in collected if isinstance(event, Warned))
-    assert warning.message == f"The checkpoint was made with torch 1.0, this is {torch.__version__}."
+    assert [event.message for event in collected if isinstance(event, Warned)] == [
+        f"The checkpoint was made with torch 1.0, this is {torch.__version__}.",
+        "Since the checkpoint, max_steps was changed from 6 to 7.",
+    ]
+
+
+def test_a_run_in_ten_time_budgets_is_the_run_in_one(config, tmp_path, monkeypatch):
+    whole, parts, ends = [], [], []
+    fit(config(), whole.append, output_dir=tmp_path / "whole")
+    ticks = itertools.count(0, 0.05)  # seconds between two looks at the clock
+    monkeypatch.setattr(pace.time, "monotonic", lambda: next(ticks))
+    while not ends or ends[-1].reason == "time_budget":
+        ends.append(fit(config(max_seconds=1.0), parts.append, output_dir=tmp_path / "parts", resume=True))
+    assert len(ends) >= 10 and ends[-1].reason == "completed"
+    assert [end.step for end in ends] == sorted({end.step for end in ends})  # each slice gets on
+    assert curve(parts) == curve(whole)
+    assert_same_weights(weights(tmp_path / "parts"), weights(tmp_path / "whole"))
+    model = "model/model.safetensors"
+    assert (tmp_path / "parts" / model).read_bytes() == (tmp_path / "whole" / model).read_bytes()

@@ -37,7 +37,7 @@ PLANNED = Planned(
 CHILD = """
 import os, signal, subprocess, sys, time
 from pathlib import Path
-from trainer.events import CheckpointSaved, Finished, RunStarted, StepLogged
+from trainer.events import SAVING, Finished, PhaseChanged, RunStarted, StepLogged
 from trainer.runs.folder import RunFolder
 
 folder = RunFolder(Path(sys.argv[1]))
@@ -53,8 +53,10 @@ with folder.hold():
         order.write(f"begin {folder.id}\\n")
     if todo == "mute":
         sys.exit("Nothing to say.")
-    if todo == "deaf":
+    if todo in ("deaf", "slow to save"):
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    if todo == "polite":
+        signal.signal(signal.SIGTERM, lambda number, frame: folder.request_stop())
     resumed = 1 if folder.has_checkpoints() else None
     folder.append(RunStarted(device="cpu", device_name="chip", processes=1, threads=1, precision="float32",
                              compile=False, versions={}, resumed_from_step=resumed))
@@ -66,7 +68,14 @@ with folder.hold():
         os.kill(os.getpid(), signal.SIGSEGV)
     if todo == "checkpoint":
         (folder.checkpoints / "step-1").mkdir(parents=True, exist_ok=True)
-    while todo in ("wait", "deaf") or (todo == "checkpoint" and not resumed):
+    if todo == "slow to save":
+        while not folder.stop_requested():
+            time.sleep(0.01)
+        folder.append(PhaseChanged(phase=SAVING))
+        time.sleep(1.5)
+        finish("stopped")
+        sys.exit()
+    while todo in ("wait", "deaf", "polite") or (todo == "checkpoint" and not resumed):
         if folder.stop_requested() and todo != "deaf":
             finish("stopped")
             break
@@ -160,9 +169,8 @@ class Stage:
         return self.until(lambda: view if (view := manager.view(run_id)).state == state else None)
 
     def until_begun(self, manager, run_id):
-        """The number of a run's process, once that has told a step."""
-        self.until(lambda: manager.view(run_id).step == 1)
-        return self.folder(run_id).pid()
+        """The number of a run's process, once that holds the run and has told a step."""
+        return self.until(lambda: self.folder(run_id).pid() if manager.view(run_id).step == 1 else None)
 
 
 @pytest.fixture

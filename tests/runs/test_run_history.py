@@ -6,7 +6,7 @@ import time
 import pytest
 
 from trainer.config import TrainConfig
-from trainer.events import Failed, PhaseChanged, Probed, Warned
+from trainer.events import CheckpointSaved, Failed, PhaseChanged, Probed, Warned
 from trainer.runs.folder import WAITING
 from trainer.runs.history import RunReader
 
@@ -91,11 +91,11 @@ def test_a_dead_run_without_a_last_word_is_interrupted_and_says_how_to_go_on(run
     view = run.read()
     assert (view.state, view.is_over, view.ended_at) == ("interrupted", True, 1002)
     what = "The run was interrupted at step 5: its process ended without a last word."
-    assert view.failure == (what, "Start it again.")
+    assert view.failure == (what, "Resume it: it goes on from the beginning.")
     (run.folder.checkpoints / "step-5").mkdir(parents=True)
     view = RunReader(run.folder).read()
     assert view.can_resume
-    assert "Resume it" in view.failure[1]
+    assert view.failure == (what, "Resume it: it goes on from its last checkpoint.")
 
 
 def test_a_half_written_line_waits_until_it_is_whole(run):
@@ -136,6 +136,19 @@ def test_a_resumed_run_does_again_what_came_after_its_checkpoint(run):
     assert [point["step"] for point in view.points] == [5, 10, 15]
     assert [record["step"] for record in view.evaluations] == [0, 10]
     assert (view.started_at, view.elapsed_seconds) == (1000, 14 + 6)  # the two hours between don't count
+
+
+def test_an_evaluation_after_the_checkpoint_is_forgotten_when_the_run_goes_on(run):
+    run.begins()
+    run.evaluates(0, 5.0)
+    run.steps(7)
+    run.tell(CheckpointSaved(step=7, path="checkpoints/step-7", seconds=0.1))
+    run.evaluates(7, 4.0)
+    run.finishes("stopped")
+    assert [record["step"] for record in run.read().evaluations] == [0, 7]
+    run.begins(resumed_from_step=7)
+    assert [record["step"] for record in run.read(alive=True).evaluations] == [0]
+    assert [point["step"] for point in run.read(alive=True).points] == [7]
 
 
 def test_a_run_that_starts_over_forgets_its_first_try(run):

@@ -98,12 +98,21 @@ def test_a_stopped_run_goes_on_from_its_checkpoint(stage):
     assert not (stage.home / run_id / "stop").exists()
 
 
-def test_a_run_without_a_checkpoint_cannot_be_resumed(stage):
+def test_a_complete_run_cannot_be_resumed(stage):
     manager = stage.manager()
     (run_id,) = stage.start(manager, "quick")
     stage.until_state(manager, run_id, "completed")
-    with pytest.raises(RunError, match="no checkpoint"):
+    with pytest.raises(RunError, match="is complete"):
         manager.resume(run_id)
+
+
+def test_a_run_that_came_to_no_checkpoint_is_tried_again_from_the_beginning(stage):
+    manager = stage.manager()
+    (run_id,) = stage.start(manager, "mute")
+    assert stage.until_state(manager, run_id, "failed").can_resume
+    manager.resume(run_id)
+    stage.until(lambda: len(stage.last_kinds(run_id)) == 2)
+    assert [line for line in stage.order() if "begin" in line] == [f"begin {run_id}"] * 2
 
 
 def test_a_run_is_deleted_only_when_it_is_over(stage):

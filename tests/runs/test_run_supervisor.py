@@ -121,7 +121,7 @@ def test_two_managers_never_start_a_run_twice_nor_two_runs_at_once(stage):
     two = stage.manager()  # it finds those that wait, and queues them too
     ids += stage.start(two, "quick")
     stage.until(lambda: all(two.view(run_id).state == "completed" for run_id in ids))
-    lines = stage.order()
+    lines = stage.until(lambda: stage.order() if len(stage.order()) == 2 * len(ids) else None)
     assert sorted(lines) == sorted(f"{word} {run_id}" for run_id in ids for word in ("begin", "end"))
     assert [line.split()[0] for line in lines] == ["begin", "end"] * 4
 

@@ -23,13 +23,13 @@ START_SECONDS = 120
 class App:
     """A running `app.py`."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, **environment: str) -> None:
         self.home = home
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}/"
-        environment = os.environ | {"MASK_STUDIO_HOME": str(home), "GRADIO_SERVER_PORT": str(self.port)}
+        environment = os.environ | environment | {"MASK_STUDIO_HOME": str(home), "GRADIO_SERVER_PORT": str(self.port)}
         self.log = home.parent / f"app-{self.port}.log"
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
@@ -69,12 +69,12 @@ def session_app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
 
 
 @pytest.fixture
-def start_app(tmp_path: Path) -> Iterator[Callable[[], App]]:
+def start_app(tmp_path: Path) -> Iterator[Callable[..., App]]:
     """Starts a page on the test's own home; more than once, for tests that restart it."""
     apps: list[App] = []
 
-    def start() -> App:
-        apps.append(App(tmp_path / "page-home"))
+    def start(**environment: str) -> App:
+        apps.append(App(tmp_path / "page-home", **environment))
         return apps[-1]
 
     yield start

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor
 
 from trainer.engine.documents import Documents
-from trainer.engine.faults import blamed_on_model
+from trainer.engine.failures import blamed_on_model
 from trainer.engine.masking import DOCUMENTS, shuffled
 
 
@@ -25,6 +26,7 @@ class Blocks:
     word_starts: np.ndarray | None  # (blocks, tokens), bool; only for whole-word masking
     words: int
     tokens: int  # before the last remainder was dropped
+    digest: str  # of these tokens: whether a later process has cut the same text
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -45,6 +47,7 @@ def make_blocks(
     """
     dtype = np.dtype(np.uint16 if len(tokenizer) <= 1 << 16 else np.uint32)
     words = tokens = 0
+    digest = hashlib.sha256()
     path.parent.mkdir(parents=True, exist_ok=True)
     # Written beside and renamed: another rank may have the old file mapped.
     ids_path, starts_path = path.with_suffix(f".{os.getpid()}.tmp"), path.with_suffix(f".{os.getpid()}.words")
@@ -54,6 +57,7 @@ def make_blocks(
                 encoded = tokenizer(texts, return_attention_mask=False, return_token_type_ids=False, verbose=False)
             flat = np.fromiter((i for ids in encoded["input_ids"] for i in ids), dtype)
             ids_file.write(flat.tobytes())
+            digest.update(flat.tobytes())
             words += sum(len(text.split()) for text in texts)
             tokens += len(flat)
             if whole_words:
@@ -70,6 +74,7 @@ def make_blocks(
         word_starts=_mapped(path.with_suffix(".words"), np.dtype(bool), (blocks, block_size)) if whole_words else None,
         words=words,
         tokens=tokens,
+        digest=digest.hexdigest(),
     )
 
 

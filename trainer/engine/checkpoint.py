@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ MANIFEST = "manifest.json"
 STATE = "state.json"
 KEPT = 2  # checkpoints: the newest may turn out damaged
 
-Writer = Callable[[Path], None]
+Writer = Callable[[Path], object]
 
 
 def save_checkpoint(checkpoints: Path, step: int, writers: dict[str, Writer]) -> Path:
@@ -23,14 +24,15 @@ def save_checkpoint(checkpoints: Path, step: int, writers: dict[str, Writer]) ->
     unfinished = checkpoints / f".{target.name}.tmp"
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(parents=True)
-    manifest = {}
-    for name, write in writers.items():
-        write(unfinished / name)
-        manifest[name] = {"size": (unfinished / name).stat().st_size, "sha256": _sha256(unfinished / name)}
-        flush(unfinished / name)
-    write_json(unfinished / MANIFEST, manifest)
-    flush(unfinished / MANIFEST)
-    flush(unfinished)
+    with _emptied_on_failure(unfinished):
+        manifest = {}
+        for name, write in writers.items():
+            write(unfinished / name)
+            manifest[name] = {"size": (unfinished / name).stat().st_size, "sha256": _sha256(unfinished / name)}
+            flush(unfinished / name)
+        write_json(unfinished / MANIFEST, manifest)
+        flush(unfinished / MANIFEST)
+        flush(unfinished)
     shutil.rmtree(target, ignore_errors=True)
     unfinished.rename(target)
     flush(checkpoints)
@@ -66,9 +68,10 @@ def replace_folder(target: Path, write: Writer) -> None:
     unfinished = target.with_name(f".{target.name}.tmp")
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(parents=True)
-    write(unfinished)
-    for file in unfinished.iterdir():
-        flush(file)
+    with _emptied_on_failure(unfinished):
+        write(unfinished)
+        for file in unfinished.iterdir():
+            flush(file)
     if not target.exists():
         unfinished.rename(target)
     else:
@@ -79,6 +82,19 @@ def replace_folder(target: Path, write: Writer) -> None:
     flush(target.parent)
 
 
+def set_aside(model: Path, checkpoint: Path) -> None:
+    """Keeps the files of `model` with a checkpoint, without copying them where the disk knows links."""
+    aside = checkpoint / model.name
+    if model.exists() and not aside.exists():
+        replace_folder(aside, lambda folder: shutil.copytree(model, folder, copy_function=_link, dirs_exist_ok=True))
+
+
+def take_back(model: Path, checkpoint: Path) -> None:
+    """Makes `model` what it was when it was set aside with this checkpoint, if it was."""
+    if (aside := checkpoint / model.name).exists():
+        replace_folder(model, lambda folder: shutil.copytree(aside, folder, dirs_exist_ok=True))
+
+
 def flush(path: Path) -> None:
     """Waits until a file or a folder's list of names is on the disk itself."""
     descriptor = os.open(path, os.O_RDONLY)
@@ -86,6 +102,23 @@ def flush(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def _emptied_on_failure(unfinished: Path) -> Iterator[None]:
+    """On a full disk, what can't be finished makes room for the words that say so."""
+    try:
+        yield
+    except BaseException:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        raise
+
+
+def _link(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # not every file system can
+        shutil.copyfile(source, target)
 
 
 def _newest_first(checkpoints: Path) -> Iterator[Path]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 from functools import lru_cache
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from huggingface_hub.errors import (
     SafetensorsParsingError,
 )
 
-from trainer.engine.faults import blamed_on_model
+from trainer.engine.failures import blamed_on_model, is_full_disk
 from trainer.engine.preflight import CONFIG, check_shape, files_of, weight_files
 from trainer.engine.weights import Shapes
 from trainer.errors import ModelError
@@ -78,7 +77,7 @@ def _in_words(error: Exception, name: str) -> ModelError:
         return ModelError(what, "Ask for access on its page there and set HF_TOKEN in the shell, or choose another.")
     if isinstance(error, RepositoryNotFoundError):
         return ModelError(f"The Hub has no model {name!r}.", "Check the name; private ones need HF_TOKEN.")
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+    if is_full_disk(error):
         return ModelError(f"The disk is too full for the model {name!r}.", "Make room, or choose a smaller one.")
     fix = "Check the name and the connection, or use 'bundled'."
     if isinstance(error, OfflineModeIsEnabled):

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from trainer.config import is_unicode, split_at_masks
 from trainer.engine.download import download
-from trainer.engine.faults import blamed_on_model
+from trainer.engine.failures import blamed_on_model
 from trainer.engine.preflight import check_folder, open_config
 from trainer.engine.tokenizer import check_tokenizer, save_tokenizer
 from trainer.errors import ModelError, PredictionError

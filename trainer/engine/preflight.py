@@ -14,7 +14,7 @@ from transformers.initialization import no_init_weights
 from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
 from trainer.engine import hardware
-from trainer.engine.faults import blamed_on_model
+from trainer.engine.failures import blamed_on_model
 from trainer.engine.tokenizer import TOKENIZER_BYTES, TOKENIZER_FILES, check_tokenizer_files
 from trainer.engine.weights import INDEX, Shapes, count, stored_shapes
 from trainer.errors import ModelError

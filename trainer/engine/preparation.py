@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import time
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +23,10 @@ from trainer.presets import title_of
 
 BLOCKS = "blocks"  # folder of the tokens while a run works on them
 TOKENIZER = "tokenizer"  # folder of a tokenizer made for this run
+
+
+class Stopped(Exception):
+    """The run was to end before its first step."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +51,15 @@ def prepare(
     config: TrainConfig,
     emit: Emit,
     output_dir: Path,
+    should_stop: Callable[[], bool] = lambda: False,
     *,
     precision: str = "float32",
     processes: int = 1,
 ) -> Prepared:
-    """Reads the text, loads or makes the model, cuts the blocks. Raises: DataError, ModelError, ConfigError."""
+    """Reads the text, loads or makes the model, cuts the blocks.
+
+    `should_stop` is asked now and then. Raises: DataError, ModelError, ConfigError; Stopped.
+    """
     emit(PhaseChanged(phase="Reading the text"))
     documents = load_documents(config)
     learned, held = split_documents(documents, test_size=config.test_size, seed=config.seed)
@@ -62,7 +72,7 @@ def prepare(
         raise ConfigError([f"block_size is {config.block_size}; {limit}."])
     train, held_out = (
         make_blocks(
-            documents.batches(indices),
+            _until(should_stop, documents.batches(indices)),
             model.tokenizer,
             config.block_size,
             output_dir / BLOCKS / f"{part}.ids",
@@ -77,6 +87,17 @@ def prepare(
     plan = _plan(config, documents, held, model, train, held_out, processes)
     emit(plan)
     return Prepared(model, train, held_out, masking_for(config, model), plan)
+
+
+def _until(should_stop: Callable[[], bool], batches: Iterable[list[str]]) -> Iterator[list[str]]:
+    """The batches, until the run is to end, which is asked once a second."""
+    asked = time.monotonic()
+    for batch in batches:
+        if time.monotonic() - asked >= 1.0:
+            if should_stop():
+                raise Stopped
+            asked = time.monotonic()
+        yield batch
 
 
 def masking_for(config: TrainConfig, model: MaskedLanguageModel) -> Masking:

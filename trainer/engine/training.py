@@ -5,22 +5,20 @@ from __future__ import annotations
 import math
 import time
 from pathlib import Path
-from typing import Any
 
 import torch
 from accelerate import Accelerator
-from safetensors.torch import load_model as load_weights
-from safetensors.torch import save_model as save_weights
 
 from trainer.config import TrainConfig
-from trainer.engine.checkpoint import STATE, replace_folder, save_checkpoint, write_json
+from trainer.engine.checkpoint import replace_folder, set_aside
 from trainer.engine.evaluation import evaluate_model
 from trainer.engine.masking import DROPOUT, MaskedBatch, hashed, shuffled
 from trainer.engine.optimizer import adamw
+from trainer.engine.pace import Pace
 from trainer.engine.preparation import Prepared
 from trainer.engine.schedule import learning_rate_at
-from trainer.engine.versions import differences, versions
-from trainer.errors import RunError, TrainingError
+from trainer.engine.snapshot import save_snapshot
+from trainer.errors import TrainingError
 from trainer.events import CheckpointSaved, Emit, Evaluated, Probed, StepLogged, Warned
 
 PROBE_CANDIDATES = 5
@@ -30,7 +28,13 @@ class Training:
     """What changes while a run goes on. `step` counts optimizer updates done."""
 
     def __init__(
-        self, config: TrainConfig, prepared: Prepared, accelerator: Accelerator, emit: Emit, output_dir: Path
+        self,
+        config: TrainConfig,
+        prepared: Prepared,
+        accelerator: Accelerator,
+        emit: Emit,
+        output_dir: Path,
+        began: float,
     ) -> None:
         self.config = config
         self.accelerator = accelerator
@@ -41,7 +45,6 @@ class Training:
         self.step = 0
         self.best_loss = math.inf
         self.evaluations_since_best = 0
-        self.evaluation_seconds = 0.0
         self.evaluated_step: int | None = None
         self.saved_step: int | None = None
 
@@ -49,6 +52,8 @@ class Training:
         if config.compile:
             self.model.compile()
         self.wrapped, self.optimizer = accelerator.prepare(self.model, adamw(self.model, config.weight_decay))
+        floats = 3 * sum(p.numel() for p in self.model.parameters())  # weights, and AdamW's two moments of each
+        self.pace = Pace(began, config.max_seconds, 4 * floats)
         self.order: tuple[int, torch.Tensor] = (-1, torch.empty(0))
         self.started = time.monotonic()
         self._new_window()
@@ -58,11 +63,17 @@ class Training:
         return self.step / self.plan.steps_per_epoch
 
     @property
+    def checkpoint(self) -> Path:
+        """The one that `save` writes now."""
+        return self.output_dir / "checkpoints" / f"step-{self.step}"
+
+    @property
     def elapsed_seconds(self) -> float:
         return time.monotonic() - self.started
 
     def train_step(self) -> None:
         """One optimizer update on the next global batch; no number is read back from the device."""
+        began = time.monotonic()
         batches = self._global_batch()
         masked = sum(len(batch.targets) for batch in batches)
         mine = batches[self.accelerator.process_index :: self.accelerator.num_processes]
@@ -87,6 +98,8 @@ class Training:
         self.step += 1
         self.window_masked += masked
         self.window_tokens += sum(batch.input_ids.numel() for batch in batches)
+        self.window_steps += 1
+        self.pace.note_step(time.monotonic() - began)
 
     def _backward(self, batch: MaskedBatch, masked: int) -> None:
         nats = self.wrapped(batch.input_ids, batch.positions, batch.targets)
@@ -130,10 +143,13 @@ class Training:
     def _log_window(self) -> None:
         nats = self.accelerator.reduce(self.window_nats).item()
         grad_norm = float(self.grad_norm)
+        seconds = time.monotonic() - self.window_start  # only now, as the device has done all that was asked of it
+        self.pace.note_step(seconds / self.window_steps)
         if not math.isfinite(nats) or not math.isfinite(grad_norm):
             raise TrainingError(
-                f"The loss was no longer a finite number at step {self.step}.",
-                "Start again with a lower learning rate; the last checkpoint before it is kept.",
+                f"The loss was no longer a finite number at step {self.step} (learning rate {self.learning_rate:.3g}).",
+                f"Start again with a lower learning_rate, {self.config.learning_rate / 3:.1g} perhaps; "
+                "the model and the checkpoint from before are kept.",
             )
         self.emit(
             StepLogged(
@@ -142,7 +158,7 @@ class Training:
                 loss=nats / self.window_masked,
                 learning_rate=self.learning_rate,
                 grad_norm=grad_norm,
-                tokens_per_second=self.window_tokens / max(time.monotonic() - self.window_start, 1e-9),
+                tokens_per_second=self.window_tokens / max(seconds, 1e-9),
                 elapsed_seconds=self.elapsed_seconds,
             )
         )
@@ -175,9 +191,14 @@ class Training:
             self._save_model()
         self.evaluated_step = self.step
         seconds = torch.tensor(time.monotonic() - began, device=self.accelerator.device)
-        self.evaluation_seconds = self.accelerator.reduce(seconds, "mean").item()  # all ranks decide by it
+        self.pace.evaluation_seconds = self.accelerator.reduce(seconds, "mean").item()  # all ranks decide by it
         self.emit(Evaluated(step=self.step, epoch=self.epoch, best=best, **result))
         self._new_window()
+
+    def set_model_aside(self) -> None:
+        """Keeps the best model with the checkpoint: a resumed run must know nothing of one chosen out of turn."""
+        if self.accelerator.is_main_process:
+            set_aside(self.output_dir / "model", self.checkpoint)
 
     def keep_unmeasured(self) -> None:
         """`model/` as it is now, for a run that ends before its first evaluation and has no time for one."""
@@ -194,48 +215,13 @@ class Training:
             return
         began = time.monotonic()
         if self.accelerator.is_main_process:
-            state = {
-                "step": self.step,
-                "best_loss": self.best_loss if math.isfinite(self.best_loss) else None,
-                "evaluations_since_best": self.evaluations_since_best,
-                "evaluated_step": self.evaluated_step,
-                "elapsed_seconds": self.elapsed_seconds,
-                "threads": torch.get_num_threads(),
-                "processes": self.accelerator.num_processes,
-                "versions": versions(),
-            }
-            folder = save_checkpoint(
-                self.output_dir / "checkpoints",
-                self.step,
-                {
-                    "model.safetensors": lambda path: save_weights(self.model.model, str(path)),
-                    "optimizer.pt": lambda path: torch.save(self.optimizer.state_dict(), path),
-                    STATE: lambda path: write_json(path, state),
-                },
-            )
-            path = folder.relative_to(self.output_dir).as_posix()
+            save_snapshot(self)
+            path = self.checkpoint.relative_to(self.output_dir).as_posix()
             self.emit(CheckpointSaved(step=self.step, path=path, seconds=time.monotonic() - began))
         self.accelerator.wait_for_everyone()
+        self.pace.note_save(time.monotonic() - began)
         self.saved_step = self.step
         self._new_window()
-
-    def load(self, folder: Path, state: dict[str, Any]) -> None:
-        """Goes back to where a checkpoint was made. Raises: RunError where the steps would mean other batches."""
-        if state["processes"] != self.accelerator.num_processes:
-            here = self.accelerator.num_processes
-            raise RunError(
-                f"The checkpoint was made by {state['processes']} processes, here are {here}.", "Use as many."
-            )
-        load_weights(self.model.model, str(folder / "model.safetensors"))
-        optimizer = torch.load(folder / "optimizer.pt", map_location="cpu", weights_only=True)
-        self.optimizer.load_state_dict(optimizer)
-        self.step = self.saved_step = state["step"]
-        self.best_loss = math.inf if state["best_loss"] is None else state["best_loss"]
-        self.evaluations_since_best = state["evaluations_since_best"]
-        self.evaluated_step = state["evaluated_step"]
-        self.started = time.monotonic() - state["elapsed_seconds"]
-        for message in differences(state["versions"]):
-            self.emit(Warned(message=message))
 
     def _save_model(self) -> None:
         if self.accelerator.is_main_process:
@@ -244,5 +230,5 @@ class Training:
 
     def _new_window(self) -> None:
         self.window_nats = torch.zeros((), device=self.accelerator.device)
-        self.window_masked = self.window_tokens = 0
+        self.window_masked = self.window_tokens = self.window_steps = 0
         self.window_start = time.monotonic()

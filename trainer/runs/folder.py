@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import calendar
 import json
 import os
 import random
@@ -15,8 +16,10 @@ from typing import IO, Any
 from trainer.config import TrainConfig
 from trainer.errors import RunError
 from trainer.events import LAST_KINDS, Event, PhaseChanged, decode_lines, encode
+from trainer.runs.label import checked_label
 
 RUN_ID = re.compile(r"([0-9]{8}-[0-9]{6})-([a-z]+-[a-z]+)")
+STAMP = "%Y%m%d-%H%M%S"
 WAITING = "Waiting in the queue"  # the phase of a run that is to be resumed
 TAIL_BYTES = 64 * 1024
 
@@ -40,6 +43,7 @@ class RunFolder:
         self.log = path / "log.txt"
         self.stop = path / "stop"
         self.lock = path / "lock"
+        self.label = path / "label.txt"
         self.checkpoints = path / "checkpoints"
         self.model = path / "model"
 
@@ -49,14 +53,22 @@ class RunFolder:
 
     @property
     def name(self) -> str:
-        return name_of(self.id)
+        """What the user calls this run; until it has such a name, the one in its id."""
+        try:
+            return checked_label(self.label.read_text(encoding="utf-8")) or name_of(self.id)
+        except (OSError, ValueError, RunError):  # none, or not written by us
+            return name_of(self.id)
+
+    def write_label(self, label: str) -> None:
+        """Name this run. Raises: RunError for what can't be a name."""
+        _replace(self.label, checked_label(label))
+        with suppress(FileNotFoundError):
+            os.utime(self.events)  # whoever lists this run looks at it again when these change
 
     def write_config(self, config: TrainConfig) -> None:
         """Make the folder and save the settings, whole or not at all."""
         self.path.mkdir(parents=True, exist_ok=True)
-        draft = self.config.with_suffix(".tmp")
-        draft.write_text(config.to_json(), encoding="utf-8")
-        os.replace(draft, self.config)
+        _replace(self.config, config.to_json())
 
     def read_config(self) -> TrainConfig:
         """The settings as saved. Raises: RunError for an unreadable file, ConfigError for what is no setting."""
@@ -124,9 +136,10 @@ class RunFolder:
                 self.append(event)
 
     def last_record(self) -> dict[str, Any] | None:
-        """The newest whole event, without reading the file from its start."""
-        records, _ = decode_lines(_tail(self.events))
-        return records[-1] if records else None
+        """The newest whole event; nothing before it is read."""
+        tail = _tail(self.events)
+        whole = tail[: tail.rfind(b"\n") + 1].splitlines(keepends=True)
+        return next((record for line in reversed(whole) for record in decode_lines(line)[0]), None)
 
     def is_waiting(self) -> bool:
         """Whether no process has worked on this run since it was put into the queue."""
@@ -161,7 +174,9 @@ def new_run_id(existing: Iterable[str], now: float | None = None) -> str:
     pairs = [(match[1], match[2]) for run_id in existing if (match := RUN_ID.fullmatch(run_id))]
     stamps, names = {stamp for stamp, _ in pairs}, {name for _, name in pairs}
     moment = time.time() if now is None else now
-    while (stamp := time.strftime("%Y%m%d-%H%M%S", time.gmtime(moment))) in stamps:
+    with suppress(ValueError):  # the clock may have been set back since the newest
+        moment = max(moment, calendar.timegm(time.strptime(max(stamps), STAMP)) + 1)
+    while (stamp := time.strftime(STAMP, time.gmtime(moment))) in stamps:
         moment += 1
     every = [f"{adjective}-{animal}" for adjective in ADJECTIVES for animal in ANIMALS]
     return f"{stamp}-{random.choice([name for name in every if name not in names] or every)}"
@@ -176,15 +191,25 @@ def name_of(run_id: str) -> str:
 def run_ids(home: Path) -> list[str]:
     """The ids of all runs, newest first."""
     names = os.listdir(home) if os.path.isdir(home) else []
-    ids = (name for name in names if RUN_ID.fullmatch(name) and os.path.exists(home / name / "config.json"))
-    return sorted(ids, reverse=True)
+    return sorted((name for name in names if is_run(home, name)), reverse=True)
+
+
+def is_run(home: Path, name: str) -> bool:
+    """Whether a folder of that name is a run."""
+    return bool(RUN_ID.fullmatch(name)) and os.path.exists(f"{home}/{name}/config.json")
 
 
 def find_run(home: Path, run_id: str) -> RunFolder:
     """The folder of a run. Raises: RunError for anything but the id of an existing run."""
-    if not isinstance(run_id, str) or not RUN_ID.fullmatch(run_id) or not os.path.exists(home / run_id / "config.json"):
+    if not isinstance(run_id, str) or not is_run(home, run_id):
         raise RunError(f"There is no run {run_id!r}.", "Choose one from the list of runs.")
     return RunFolder(home / run_id)
+
+
+def _replace(path: Path, text: str) -> None:
+    draft = path.with_suffix(".tmp")
+    draft.write_text(text, encoding="utf-8")
+    os.replace(draft, path)
 
 
 def _tail(path: Path) -> bytes:

@@ -33,6 +33,8 @@ class _Story:
         self.phase = ""
         self.step = 0
         self.series: dict[str, list[Record]] = {event.kind: [] for event in SERIES}
+        self.saved: dict[int, int] = {}  # evaluations before each checkpoint
+        self.attempts = 0  # processes that began since the newest checkpoint
         self.warnings: list[str] = []
         self.started_at: float | None = None
         self.updated_at: float | None = None
@@ -51,6 +53,9 @@ class _Story:
             self.planned = _known(record)
         elif kind in self.series:
             self._put(self.series[kind], _known(record))
+        elif kind == events.CheckpointSaved.kind:
+            self.attempts = 0
+            self.saved[int(_number(record, "step") or 0)] = len(self.series[events.Evaluated.kind])
         elif kind == events.Warned.kind:
             self.warnings.append(str(record.get("message", "")))
         elif kind in events.LAST_KINDS:
@@ -78,7 +83,10 @@ class _Story:
         step = _number(record, "resumed_from_step")
         for records in self.series.values():
             records[:] = [old for old in records if step is not None and old["step"] <= step]
+        evaluations = self.series[events.Evaluated.kind]
+        del evaluations[self.saved.get(int(step or 0), len(evaluations)) :]  # one out of turn came after the save
         self.started, self.ending, self.phase, self.step = record, {}, "", int(step or 0)
+        self.attempts += 1
 
     def _put(self, records: list[Record], record: Record) -> None:
         step = _number(record, "step")
@@ -124,7 +132,7 @@ class RunReader:
             self._read_events()
             state = self._state(alive)
             position = queue_position if state == "queued" else None
-            version = (self._offset, state, position, self.folder.has_model())
+            version = (self._offset, state, position, self.folder.has_model(), self.folder.name)
             if self._view is None or self._view.version != version:
                 self._view = self._build(version, state, position)
             return self._view
@@ -163,12 +171,13 @@ class RunReader:
         except TrainerError:
             config = None
         over = state in OVER
-        can_resume = over and story.ending.get("reason") != "completed" and self.folder.has_checkpoints()
+        can_resume = over and story.ending.get("reason") != "completed"
         failure = None
         if state == "failed":
             failure = (str(story.ending.get("what", "")), str(story.ending.get("fix", "")))
         elif state == "interrupted":
-            fix = "Resume it: it goes on from its last checkpoint." if can_resume else "Start it again."
+            found = self.folder.has_checkpoints()
+            fix = f"Resume it: it goes on {'from its last checkpoint' if found else 'from the beginning'}."
             failure = (f"The run was interrupted at step {story.step}: its process ended without a last word.", fix)
         return RunView(
             version=version,
@@ -199,6 +208,7 @@ class RunReader:
             failure=failure,
             has_model=self.folder.has_model(),
             can_resume=can_resume,
+            attempts=story.attempts,
         )
 
 

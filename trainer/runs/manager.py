@@ -1,23 +1,32 @@
-"""The runs below a home, as page, shell and HTTP handle them: start, watch, stop, resume, delete."""
+"""The runs below a home, as page, shell and HTTP handle them: start, watch, stop, resume, rename, delete."""
 
 from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import threading
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
 from trainer.config import TrainConfig
 from trainer.errors import RunError
 from trainer.events import PhaseChanged
+from trainer.presets import title_of
 from trainer.runs import launch
-from trainer.runs.folder import WAITING, RunFolder, find_run, locked, new_run_id, run_ids
+from trainer.runs.archive import write_archive
+from trainer.runs.catalogue import Catalogue
+from trainer.runs.folder import RUN_ID, WAITING, RunFolder, find_run, locked, new_run_id
 from trainer.runs.history import RunReader, RunView
+from trainer.runs.shown_text import without_machine_paths
 from trainer.runs.supervisor import Supervisor, stopped
+from trainer.runs.uploads import UPLOADS
 from trainer.runs.view import LIVE
 
+TRIES = 2  # of a run that resumes by itself, without having come to a checkpoint
 ENDING_SECONDS = 5.0  # a process may take after its last word
+READERS_KEPT = 16  # whole histories in memory, of the runs asked for last
+LOG_LINES = 200  # the end of a log that is shown
 
 
 class RunManager:
@@ -33,6 +42,7 @@ class RunManager:
         grace_seconds: float = 30.0,
         *,
         max_queued: int = 20,
+        auto_resume: bool = False,
         command: Callable[[RunFolder], list[str]] = launch.command,
     ) -> None:
         self.home = Path(home).resolve()
@@ -41,6 +51,14 @@ class RunManager:
         self._readers: dict[str, RunReader] = {}
         self._supervisor = Supervisor(self.home, launch.environment(python_environment), grace_seconds, command)
         self._changed = self._supervisor.changed
+        self._catalogue = Catalogue(self.home, self.view)
+        threading.Thread(target=self._catalogue.views, name="run-catalogue", daemon=True).start()  # the first look
+        self._auto_resume = auto_resume
+        if auto_resume:
+            for run_id in self._supervisor.interrupted:
+                with suppress(RunError):  # its folder is damaged, or too many wait
+                    if self.view(run_id).attempts <= TRIES:
+                        self.resume(run_id)
 
     def start(self, config: TrainConfig) -> str:
         """Put a new run into the queue; its id. Raises: ConfigError; RunError when too many wait."""
@@ -56,17 +74,21 @@ class RunManager:
         return folder.id
 
     def resume(self, run_id: str) -> None:
-        """Put a run that is over into the queue again. Raises: RunError without a checkpoint to go on from."""
+        """Put a run that has not come to its end into the queue again: from its newest checkpoint, or the beginning.
+
+        Raises: RunError when it is complete, alive or waiting.
+        """
         folder = find_run(self.home, run_id)
         with self._changed:
             self._check_over(run_id)
             self._check_room()
-            if not folder.has_checkpoints():
-                raise RunError(f"Run {folder.name} has no checkpoint to go on from.", "Start a new run.")
+            if not self.view(run_id).can_resume:
+                raise RunError(f"Run {folder.name} is complete.", "Start a new run.")
             with locked(folder.lock):
                 folder.stop.unlink(missing_ok=True)
                 folder.append(PhaseChanged(phase=WAITING))
             self._supervisor.enqueue(run_id)
+            self._catalogue.forget(run_id)
 
     def stop(self, run_id: str) -> None:
         """End a run: a waiting one at once, a running one after its step. Raises: RunError when it is over."""
@@ -82,37 +104,60 @@ class RunManager:
             else:
                 self._supervisor.expect_end(run_id)
 
+    def rename(self, run_id: str, label: str) -> None:
+        """Call a run by another name; by its own again when that is empty. Raises: RunError."""
+        folder = find_run(self.home, run_id)
+        with self._changed:
+            try:
+                folder.write_label(label)
+            except OSError as error:
+                raise RunError(f"The name can't be saved: {error.strerror}.", "Make room on the disk.") from error
+            self._catalogue.forget(run_id)
+
     def delete(self, run_id: str) -> None:
         """Remove a run with all its files. Raises: RunError when it is not over."""
         folder = find_run(self.home, run_id)
         with self._changed:
             self._check_over(run_id)
-            with locked(folder.lock):
-                shutil.rmtree(folder.path)
+            try:
+                with locked(folder.lock):
+                    shutil.rmtree(folder.path)
+            except OSError as error:
+                what = f"Run {folder.name} can't be deleted: {error.strerror}."
+                raise RunError(what, "Look at the rights of its folder.") from error
             self._readers.pop(run_id, None)
+            self._catalogue.forget(run_id)
+
+    def archive(self, run_id: str, cache: Path, progress: Callable[[float], None] = lambda share: None) -> Path:
+        """A run as a zip file below `cache`, with its model and without its checkpoints. Raises: RunError."""
+        return write_archive(find_run(self.home, run_id), cache, progress)
 
     def view(self, run_id: str) -> RunView:
         """A run as it stands. Raises: RunError when there is none of that id."""
         folder = find_run(self.home, run_id)
         with self._changed:
-            reader = self._readers.setdefault(run_id, RunReader(folder))
+            reader = self._readers.pop(run_id, None) or RunReader(folder)
+            self._readers[run_id] = reader  # the last one
+            while len(self._readers) > READERS_KEPT:
+                del self._readers[next(iter(self._readers))]
             alive = run_id == self._supervisor.active
             position = self._supervisor.position(run_id)
         return reader.read(alive=alive, queue_position=position)
 
     def views(self) -> list[RunView]:
-        """All runs, newest first."""
-        return list(self._views(run_ids(self.home)))
+        """All runs, newest first; those that are over without their `points`, which `view` has."""
+        return self._catalogue.views()
 
     def current(self) -> RunView | None:
         """The run that is on; None when none is."""
-        ids = run_ids(self.home)
-        living = (i for i in ids if i == self._supervisor.active or RunFolder(self.home / i).is_alive())
-        return next((view for view in self._views(living) if view.state in LIVE), None)
+        return next((view for view in self.views() if view.state in LIVE), None)
 
     def latest(self) -> RunView | None:
         """The newest run; None before the first."""
-        return next(self._views(run_ids(self.home)), None)
+        for run_id in self._catalogue.ids():
+            with suppress(RunError):  # deleted since it was listed
+                return self.view(run_id)
+        return None
 
     def models(self) -> list[tuple[str, str]]:
         """Id and label of every run that has a model, newest first."""
@@ -125,14 +170,34 @@ class RunManager:
             raise RunError(f"Run {folder.name} has no model.", "Wait for its first evaluation, or choose another run.")
         return folder.model
 
+    def text_of(self, run_id: str) -> Path:
+        """The uploaded text that a run learned from. Raises: RunError when it learned from no such text."""
+        folder = find_run(self.home, run_id)
+        text = Path(folder.read_config().dataset)
+        if not (text.is_relative_to(self.home / UPLOADS) and text.is_file()):
+            raise RunError(f"The text of run {folder.name} is no longer here.", "Choose another.")
+        return text
+
+    def title(self, source: str) -> str:
+        """What to call a model or data set before visitors: the model of a run by that run."""
+        title = title_of(source)
+        return RunFolder(self.home / title).name if RUN_ID.fullmatch(title) else title
+
+    def log(self, run_id: str) -> str:
+        """The end of a run's log, without the paths of this machine. Raises: RunError."""
+        return without_machine_paths(find_run(self.home, run_id).log_tail(LOG_LINES), self.home)
+
+    def shut_down(self, patience_seconds: float = 8.0) -> None:
+        """For a machine that is going down: the run that is on saves and ends, and resumes first if that is wanted."""
+        view = self.current()
+        if view and self._supervisor.terminate(view.id, patience_seconds) and self._auto_resume:
+            with suppress(RunError):  # it had just come to its end
+                self.resume(view.id)
+        self.close()
+
     def close(self) -> None:
         """Stop starting and ending runs; one that is on goes on."""
         self._supervisor.close()
-
-    def _views(self, ids: Iterable[str]) -> Iterator[RunView]:
-        for run_id in ids:
-            with suppress(RunError):  # deleted since it was listed
-                yield self.view(run_id)
 
     def _check_room(self) -> None:
         waiting = len(self._supervisor.queue)

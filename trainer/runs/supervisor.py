@@ -13,13 +13,15 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from trainer.errors import RunError
-from trainer.events import Event, Failed, Finished
+from trainer.events import LAST_KINDS, SAVING, Event, Failed, Finished
 from trainer.runs import launch
 from trainer.runs.folder import RunFolder, locked, run_ids
 from trainer.runs.history import RunReader, RunView
+from trainer.runs.shown_text import without_machine_paths
 
 POLL_SECONDS = 0.2
 KILL_AFTER_SECONDS = 5.0  # between asking a process that ignored `stop` to end, and ending it
+SAVE_SECONDS = 600.0  # for as long, a process that is saving is not ended
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +41,7 @@ class Supervisor:
     ) -> None:
         self.changed = threading.Condition()
         self.queue: list[str] = []
+        self.interrupted: list[str] = []  # runs that were found dead without a last word, oldest first
         self.active: str | None = None  # the run whose process is a child of this one, or about to be
         self._home = home
         self._environment = environment
@@ -49,12 +52,15 @@ class Supervisor:
         self._slot = ExitStack()  # holds home/lock while a run is active
         self._stops: dict[str, tuple[float, signal.Signals]] = {}  # when to send which signal to a run
         self._closed = False
+        self._starts = True
         for folder in map(self._folder, reversed(run_ids(home))):
             if folder.is_alive():
                 if folder.stop_requested():
                     self.expect_end(folder.id)
             elif folder.is_waiting():
                 self.queue.append(folder.id)
+            elif (folder.last_record() or {}).get("kind") not in LAST_KINDS:
+                self.interrupted.append(folder.id)
         self._thread = threading.Thread(target=self._run, name="run-supervisor", daemon=True)
         self._thread.start()
 
@@ -79,6 +85,19 @@ class Supervisor:
         with self.changed:
             self._stops.setdefault(run_id, (time.monotonic() + self._grace_seconds, signal.SIGTERM))
             self.changed.notify_all()
+
+    def terminate(self, run_id: str, patience_seconds: float) -> bool:
+        """Begin no further run, and let this one save and end at once; whether it has, in time."""
+        folder, give_up = self._folder(run_id), time.monotonic() + patience_seconds
+        with self.changed:
+            self._starts = False
+        if pid := folder.pid():
+            _send(pid, signal.SIGTERM)
+        while folder.is_alive() or self.active == run_id:
+            if time.monotonic() >= give_up:
+                return False
+            time.sleep(0.02)
+        return True
 
     def close(self) -> None:
         """Let the run that is on go on without supervision."""
@@ -105,7 +124,7 @@ class Supervisor:
 
     def _start_next(self) -> None:
         with self.changed, ExitStack() as slot:
-            if self.active or not self.queue:
+            if self.active or not self.queue or not self._starts:
                 return
             try:
                 slot.enter_context(locked(self._home / "lock", patience_seconds=0))
@@ -147,7 +166,7 @@ class Supervisor:
         if next_signal is signal.SIGKILL:  # so it was ended at the user's wish
             self._release(folder, stopped(self._reader.read()))
         else:
-            self._release(folder, launch.failure(returncode, folder.log_tail()))
+            self._release(folder, launch.failure(returncode, without_machine_paths(folder.log_tail(), self._home)))
 
     def _release(self, folder: RunFolder, event: Event) -> None:
         try:
@@ -167,9 +186,13 @@ class Supervisor:
                     del self._stops[run_id]
                     if number is signal.SIGKILL:
                         folder.end(stopped(RunReader(folder).read()))
-                elif time.monotonic() >= moment:
+                elif time.monotonic() >= moment and not self._is_saving(folder, moment):
                     _send(pid, number)
                     self._stops[run_id] = (time.monotonic() + KILL_AFTER_SECONDS, signal.SIGKILL)
+
+    def _is_saving(self, folder: RunFolder, moment: float) -> bool:
+        reader = self._reader if self._reader and self.active == folder.id else RunReader(folder)
+        return reader.read().phase == SAVING and time.monotonic() < moment + SAVE_SECONDS
 
     def _folder(self, run_id: str) -> RunFolder:
         return RunFolder(self._home / run_id)

@@ -20,7 +20,7 @@ class RunView:
 
     version: tuple[object, ...]  # changes when, and only when, something else here does
     id: str
-    name: str
+    name: str  # the user's for it, or else the one in its id
     state: State
     config: TrainConfig | None  # None when it can't be read
     queue_position: int | None  # 1 is the next
@@ -46,6 +46,7 @@ class RunView:
     failure: tuple[str, str] | None  # what, fix
     has_model: bool
     can_resume: bool
+    attempts: int  # processes that began since the newest checkpoint
 
     @property
     def is_over(self) -> bool:
@@ -77,6 +78,12 @@ class RunView:
     @property
     def perplexity_now(self) -> float | None:
         return self.now.get("perplexity")
+
+    @property
+    def perplexity_change(self) -> float | None:
+        """How much the perplexity rose in training, as a share of what it was; None without both."""
+        before, now = self.perplexity_before, self.perplexity_now
+        return now / before - 1 if before and now and self.now is not self.before else None
 
     def summary(self) -> dict[str, Any]:
         """What the HTTP interface tells, ready for JSON."""

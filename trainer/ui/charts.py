@@ -8,10 +8,13 @@ from typing import Any
 import pandas as pd
 
 from trainer.predictions import FilledMask
+from trainer.runs.folder import name_of
 from trainer.runs.history import RunView
 
 RAW, SMOOTHED, HELD_OUT, BEFORE = "training", "smoothed", "held out", "before training"
 COLORS = {RAW: "#94a3b8", SMOOTHED: "#4f6bed", HELD_OUT: "#e8590c", BEFORE: "#0f9488"}
+# Okabe and Ito's, and two more: apart for every kind of colour blindness, on light and dark ground.
+RUN_COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#780fff", "#b45aff")
 SMOOTHING = 0.85  # weight of the past in the smoothed curve
 BINS = 150  # a curve keeps the lowest and the highest point of each
 
@@ -33,6 +36,24 @@ def perplexity_frame(view: RunView) -> pd.DataFrame:
         end = max(view.steps or 0, view.step, 1)
         rows += [(0, view.perplexity_before, BEFORE), (end, view.perplexity_before, BEFORE)]
     return pd.DataFrame(rows, columns=["step", "perplexity", "curve"])
+
+
+def held_out_frame(views: Sequence[RunView], y: str) -> pd.DataFrame:
+    """Columns step, `y` (loss or perplexity), run: the held-out curves of several runs."""
+    rows = [
+        (record["step"], record[y], name)
+        for name, view in zip(run_names(views), views, strict=True)
+        for record in view.evaluations
+        if record[y] is not None
+    ]
+    return pd.DataFrame(rows, columns=["step", y, "run"])
+
+
+def run_names(views: Sequence[RunView]) -> list[str]:
+    """A name for each run that no other of them has."""
+    names = [view.name for view in views]
+    own = [f"{n} ({name_of(v.id)})" if names.count(n) > 1 else n for n, v in zip(names, views, strict=True)]
+    return [f"{v.name} ({v.id})" if own.count(n) > 1 else n for n, v in zip(own, views, strict=True)]
 
 
 def smoothed(points: Sequence[tuple[int, float]]) -> list[tuple[int, float]]:

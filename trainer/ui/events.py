@@ -31,3 +31,8 @@ def spoken(handler: Callable[..., Any], show: Callable[[str], str] = escape) -> 
             raise gr.Error(show(str(error)), print_exception=False) from None
 
     return speaking
+
+
+def afterwards(statement: str) -> str:
+    """JavaScript for `js=`, run once the page shows what a handler sent."""
+    return f"() => setTimeout(() => {{ {statement} }}, 200)"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +14,43 @@ from trainer.runs.uploads import keep_file, keep_text
 from trainer.ui import form
 from trainer.ui.events import QUEUED, QUIET, spoken
 from trainer.ui.live_view import LiveView
-from trainer.ui.words import MY_FILE, PASTE, READY_MADE, SOURCES
+from trainer.ui.words import MY_FILE, NO_LONGER_OFFERED, PASTE, READY_MADE, SOURCES, label_of
 
 FILE_TYPES = [".txt", ".md", ".csv", ".tsv", ".json", ".jsonl", ".parquet"]
 
 
-def build_fine_tune_tab(page: gr.Blocks, runs: RunManager) -> tuple[LiveView, gr.Dropdown]:
-    """Lays out the tab and connects it; returns what other tabs have to do with: the run shown, and the model field."""
+@dataclass(frozen=True, slots=True)
+class FineTuneTab:
+    """What other tabs have to do with: the run shown, with all that `refresh` updates, and the form."""
+
+    live: LiveView
+    shown: list[Any]
+    source: gr.Radio
+    dataset: gr.Dropdown
+    model: gr.Dropdown
+    settings: dict[str, gr.components.Component]
+
+    @property
+    def form(self) -> list[Any]:
+        """The components that `filled` returns values for."""
+        return [self.source, self.dataset, self.model, *self.settings.values()]
+
+    def filled(self, runs: RunManager, run_id: str) -> list[Any]:
+        """The form with the settings of a run; a notice says what of them is no longer on offer. Raises: RunError."""
+        view = runs.view(run_id)
+        values, gone = form.copied(view, runs)
+        for name in gone:
+            gr.Info(NO_LONGER_OFFERED.format(label_of(name).lower()))
+        datasets = form.dataset_choices()
+        if values["dataset"] == run_id and view.config:
+            datasets.append((f"{runs.title(view.config.dataset)}, from {view.name}", run_id))
+        chosen = [gr.update(choices=datasets, value=values["dataset"]),
+                  gr.update(choices=form.model_choices(runs), value=values["model"])]  # fmt: skip
+        return [READY_MADE, *chosen, *(values[name] for name in self.settings)]
+
+
+def build_fine_tune_tab(page: gr.Blocks, runs: RunManager) -> FineTuneTab:
+    """Lays out the tab and connects it."""
     with gr.Row(elem_classes="fine-tune"):
         with gr.Column(scale=5, min_width=320, elem_classes="form"):
             source = gr.Radio(SOURCES, value=READY_MADE, label="1 · Text")
@@ -49,21 +79,22 @@ def build_fine_tune_tab(page: gr.Blocks, runs: RunManager) -> tuple[LiveView, gr
             live = LiveView(runs)
 
     suited = [settings[name] for name in (*form.BEGINNER, "warmup_ratio")]
-    source.change(
+    # `input` comes of a visitor's hand alone: settings copied from a run stay as they are.
+    source.input(
         lambda origin, name: form.suited_split(name if origin == READY_MADE else None),
         [source, dataset], settings["split"], **QUIET,
     )  # fmt: skip
     source.change(_show_source, source, [ready_made, file, pasted], **QUIET)
     dataset.change(lambda name: gr.update(info=form.about_dataset(name)), dataset, dataset, **QUIET)
-    dataset.change(form.suited_split, dataset, settings["split"], **QUIET)
+    dataset.input(form.suited_split, dataset, settings["split"], **QUIET)
     model.change(lambda name: gr.update(info=form.about_model(name)), model, model, **QUIET)
-    model.change(form.beginner_values, model, suited, **QUIET)
+    model.input(form.beginner_values, model, suited, **QUIET)
 
     def begin(origin: str, name: str, path: str | None, text: str, *values: Any) -> str:
         brought = _brought(runs, origin, path, text)
         chosen = dict(zip(["model", *settings], values, strict=True)) | ({} if brought else {"dataset": name})
         config = form.public_config(chosen, runs)
-        return runs.start(dataclasses.replace(config, dataset=str(brought)) if brought else config)
+        return runs.start(replace(config, dataset=str(brought)) if brought else config)
 
     def end(watched: str | None) -> None:
         if view := live.shown(watched):
@@ -75,7 +106,7 @@ def build_fine_tune_tab(page: gr.Blocks, runs: RunManager) -> tuple[LiveView, gr
         return view.id if view else None
 
     outputs = live.outputs(start, stop)
-    live.picker.focus(lambda: gr.update(choices=live.choices()), None, live.picker, **QUIET)
+    live.picker.focus(lambda run: gr.update(choices=live.choices(run)), live.picker, live.picker, **QUIET)
     picked = live.picker.input(lambda run: run, live.picker, live.watched, **QUIET)
     picked.success(live.refresh, live.inputs, outputs, **QUIET)
     inputs = [source, dataset, file, pasted, model, *settings.values()]
@@ -86,7 +117,7 @@ def build_fine_tune_tab(page: gr.Blocks, runs: RunManager) -> tuple[LiveView, gr
     # Timer and page load share a handler that reads the run's folder: a reload shows what the first look showed.
     gr.Timer(1.0).tick(live.refresh, live.inputs, outputs, **QUIET)
     page.load(live.refresh, live.inputs, outputs, **QUIET)
-    return live, model
+    return FineTuneTab(live, outputs, source, dataset, model, settings)
 
 
 def _show_source(source: str) -> list[Any]:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import Field, fields
+from dataclasses import Field, asdict, fields, replace
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 from trainer.config import TrainConfig
-from trainer.errors import ConfigError
+from trainer.errors import ConfigError, TrainerError
 from trainer.presets import DATASETS, MODELS, is_hub_id, recommended
 from trainer.runs.folder import RUN_ID
 from trainer.runs.manager import RunManager
+from trainer.runs.view import RunView
 from trainer.ui.words import label_of
 
 BEGINNER = ("num_train_epochs", "learning_rate", "per_device_train_batch_size", "block_size", "mlm_probability")
@@ -48,6 +50,22 @@ def dataset_choices() -> list[tuple[str, str]]:
     return [(preset.label, preset.id) for preset in DATASETS]
 
 
+def copied(view: RunView, runs: RunManager) -> tuple[dict[str, Any], list[str]]:
+    """The settings of a run as the form takes them; what is no longer on offer is named and left at its default."""
+    values, gone = asdict(view.config or TrainConfig()), []
+    origins = {"model": (Path(values["model"]).parent.name, runs.model_folder), "dataset": (view.id, runs.text_of)}
+    for name, (run_id, path_of) in origins.items():
+        if values[name] == "bundled" or is_name(values[name]):
+            continue
+        try:
+            offered = str(path_of(run_id)) == values[name]
+        except TrainerError:
+            offered = False
+        values[name] = run_id if offered else "bundled"
+        gone += [] if offered else [name]
+    return values, gone
+
+
 def suited_split(dataset: str | None) -> str:
     """The split to begin with for a data set."""
     return str(recommended(dataset=dataset or "").get("split", TrainConfig().split))
@@ -64,13 +82,15 @@ def about_model(model: str | None) -> str:
 def about_dataset(dataset: str | None) -> str:
     """One line on a data set, for under its field."""
     preset = next((preset for preset in DATASETS if preset.id == dataset), None)
+    if preset is None and RUN_ID.fullmatch(dataset or ""):
+        return "The text of an earlier run."
     if preset is None:
         return "A data set from the Hugging Face Hub, as owner/name."
     return f"{preset.about} {preset.language}, licence: {preset.licence}."
 
 
 def public_config(values: Mapping[str, Any], runs: RunManager) -> TrainConfig:
-    """The configuration a visitor asks for; visitors reach what is bundled, on the Hub, or a run, but no path.
+    """The configuration a visitor asks for; visitors reach what is bundled, on the Hub, or a run's, but no path.
 
     Raises: ConfigError, RunError.
     """
@@ -80,7 +100,9 @@ def public_config(values: Mapping[str, Any], runs: RunManager) -> TrainConfig:
     suited = recommended(str(model), str(dataset), from_scratch=bool(values.get("from_scratch")))
     chosen = suited | dict(values)
     config = TrainConfig.from_dict({**chosen, "model": public_model(model, runs)})
-    if config.dataset != "bundled" and not is_name(config.dataset):
+    if RUN_ID.fullmatch(config.dataset):
+        config = replace(config, dataset=str(runs.text_of(config.dataset)))
+    elif config.dataset != "bundled" and not is_name(config.dataset):
         raise ConfigError([f"dataset is {config.dataset!r}; it must be 'bundled' or a Hub id (owner/name)."])
     return config.check()
 

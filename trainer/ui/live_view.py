@@ -11,13 +11,16 @@ from typing import Any
 import gradio as gr
 
 from trainer.errors import RunError
-from trainer.presets import title_of
 from trainer.runs.manager import RunManager
 from trainer.runs.view import LIVE, RunView
 from trainer.ui import charts, run_panel
-from trainer.ui.words import STATES, amount
+from trainer.ui.events import QUIET, afterwards
+from trainer.ui.words import NO_LOG, STATES, amount
 
 PLOT_SECONDS = 2.0  # between two drawings of the curves while a run goes on
+LOG_SECONDS = 2.0  # between two looks at the log while it is open
+TO_THE_END = "const log = document.querySelector('#log textarea'); log.scrollTop = log.scrollHeight"
+PICKED_FROM = 20  # the newest runs; the Runs tab has the others
 TABLE = ["step", "epoch", "loss", "perplexity", "accuracy"]
 
 
@@ -39,16 +42,37 @@ class LiveView:
         with gr.Accordion("Numbers and settings of this run", open=False, visible=False) as self.details:
             self.table = gr.Dataframe(headers=TABLE, interactive=False, label="Held out", buttons=["copy"])
             self.settings = gr.Code(language="json", label="Settings", interactive=False)
+        self._build_log()
         self.inputs = [self.watched, self.seen]
+
+    def _build_log(self) -> None:
+        """The end of the log, read only while it is open."""
+        with gr.Accordion("Log", open=False, elem_id="log") as folded:
+            text = gr.Textbox(show_label=False, container=False, lines=4, max_lines=16, interactive=False,
+                              placeholder=NO_LOG, buttons=["copy"], elem_classes="verbatim")  # fmt: skip
+        timer = gr.Timer(LOG_SECONDS, active=False)
+        opened = folded.expand(self.log, self.watched, text, **QUIET)
+        opened.then(None, None, None, js=afterwards(TO_THE_END)).then(
+            lambda: gr.Timer(active=True), None, timer, **QUIET
+        )
+        folded.collapse(lambda: gr.Timer(active=False), None, timer, **QUIET)
+        timer.tick(self.log, self.watched, text, **QUIET)
+
+    def log(self, watched: str | None) -> str:
+        """The end of the log of the run that is shown."""
+        view = self.shown(watched)
+        return self._runs.log(view.id) if view else ""
 
     def outputs(self, start: gr.Button, stop: gr.Button) -> list[Any]:
         """The components that `refresh` returns values for."""
         run = [self.panel, self.probe, self.resume_button, self.try_button, self.details, self.table, self.settings]
         return [self.picker, *run, start, stop, self.plots, self.loss, self.perplexity, self.seen]
 
-    def choices(self) -> list[tuple[str, str]]:
-        """Every run with its state, newest first, for the picker."""
-        return [(f"{view.name} · {STATES[view.state]}", view.id) for view in self._runs.views()]
+    def choices(self, shown: str | None = None) -> list[tuple[str, str]]:
+        """The newest runs and the one that is shown, with their states, for the picker."""
+        views = self._runs.views()
+        offered = views[:PICKED_FROM] + [view for view in views[PICKED_FROM:] if view.id == shown]
+        return [(f"{view.name} · {STATES[view.state]}", view.id) for view in offered]
 
     def shown(self, watched: str | None) -> RunView | None:
         """The run to show: the one asked for, else the one that runs, else the newest."""
@@ -68,17 +92,17 @@ class LiveView:
         redraw = curves != drawn and (view.is_over or view.id not in drawn or now - drawn_at >= PLOT_SECONDS)
         # What was held back for later must not count as seen.
         version = (view.id, view.version) if redraw or curves == drawn else ()
-        choices = (view.id, self.choices())  # sent when they change, for an update closes an open list
+        choices = (view.id, self.choices(view.id))  # sent when they change, for an update closes an open list
         pick = gr.update(choices=choices[1], value=view.id, visible=len(choices[1]) > 1)
         return [
             pick if choices != offered else gr.skip(),
-            *_run_updates(view),
+            *_run_updates(view, self._runs),
             *(_plot_updates(view) if redraw else [gr.skip()] * 3),
             (version, curves if redraw else drawn, now if redraw else drawn_at, choices),
         ]
 
 
-def _run_updates(view: RunView) -> list[Any]:
+def _run_updates(view: RunView, runs: RunManager) -> list[Any]:
     live = view.state in LIVE or view.state == "queued"
     return [
         run_panel.panel(view),
@@ -88,7 +112,7 @@ def _run_updates(view: RunView) -> list[Any]:
         gr.update(visible=bool(view.evaluations)),
         [[e["step"], f"{e['epoch']:.2f}", amount(e["loss"], 4), amount(e["perplexity"]), f"{e['accuracy']:.1%}"]
          for e in view.evaluations],
-        _settings(view),
+        _settings(view, runs),
         gr.update(visible=not live),
         gr.update(visible=live, interactive=view.state != "stopping"),
     ]  # fmt: skip
@@ -103,11 +127,11 @@ def _plot_updates(view: RunView) -> list[Any]:
     ]
 
 
-def _settings(view: RunView) -> str:
+def _settings(view: RunView, runs: RunManager) -> str:
     """The settings that are on, without the machine's own paths."""
     values = asdict(view.config) if view.config else {}
     for name in {"model", "dataset"} & values.keys():
-        values[name] = title_of(values[name])
+        values[name] = runs.title(values[name])
     return json.dumps({k: v for k, v in values.items() if v is not None}, indent=2, ensure_ascii=False)
 
 

@@ -15,7 +15,8 @@ from trainer.ui.api import build_api
 from trainer.ui.events import QUIET
 from trainer.ui.fill_mask_tab import build_fill_mask_tab
 from trainer.ui.fine_tune_tab import build_fine_tune_tab
-from trainer.ui.words import FILL_TAB, TAGLINE, TITLE, TRAIN_TAB
+from trainer.ui.runs_tab import RunsTab
+from trainer.ui.words import FILL_TAB, RUNS_TAB, TAGLINE, TITLE, TRAIN_TAB
 
 SYSTEM_FONTS = ("ui-sans-serif", "system-ui", "-apple-system", "Segoe UI", "Roboto", "Noto Sans", "sans-serif")
 
@@ -25,19 +26,21 @@ def build_page(runs: RunManager, fills: FillService) -> gr.Blocks:
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(600, 3600)) as page:
         gr.HTML(f"<h1>{TITLE}</h1><p>{TAGLINE}</p>", elem_id="masthead")
         with gr.Tabs() as tabs:
-            with gr.Tab(TRAIN_TAB, id="train"):
-                live, train_model = build_fine_tune_tab(page, runs)
-            with gr.Tab(FILL_TAB, id="fill"):
+            with gr.Tab(TRAIN_TAB, id="train") as train_tab:
+                tune = build_fine_tune_tab(page, runs)
+            with gr.Tab(FILL_TAB, id="fill") as fill_tab:
                 fill_model = build_fill_mask_tab(runs, fills)
+            with gr.Tab(RUNS_TAB, id="runs") as runs_tab:
+                RunsTab(runs).connect(runs_tab, [train_tab, fill_tab], tabs, tune, fill_model)
         build_api(runs, fills)
 
         def try_model(watched: str | None) -> list[Any]:
-            view = live.shown(watched)
+            view = tune.live.shown(watched)
             chosen = view.id if view else "bundled"
             return [gr.Tabs(selected="fill"), gr.update(choices=form.model_choices(runs), value=chosen)]
 
-        live.try_button.click(try_model, live.watched, [tabs, fill_model], **QUIET)
-        train_model.focus(lambda: gr.update(choices=form.model_choices(runs)), None, train_model, **QUIET)
+        tune.live.try_button.click(try_model, tune.live.watched, [tabs, fill_model], **QUIET)
+        tune.model.focus(lambda: gr.update(choices=form.model_choices(runs)), None, tune.model, **QUIET)
     return page.queue(max_size=64)
 
 

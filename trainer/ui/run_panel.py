@@ -8,7 +8,7 @@ from typing import Any
 from trainer.config import split_at_masks
 from trainer.runs.history import RunView
 from trainer.ui.charts import readable
-from trainer.ui.words import NO_RUN, STATES, amount, duration
+from trainer.ui.words import BUDGET_SPENT, NO_RUN, STATES, amount, duration, percent
 
 PROBED_WORDS = 4
 
@@ -17,7 +17,7 @@ def panel(view: RunView | None) -> str:
     """State, progress and numbers of a run, or how to begin when there is none."""
     if view is None:
         return f'<div class="empty"><span>{NO_RUN}</span></div>'
-    return f'<div class="run">{_head(view)}{_failure(view)}{_progress(view)}{_numbers(view)}{_warnings(view)}</div>'
+    return f'<div class="run">{_head(view)}{_failure(view)}{_progress(view)}{_numbers(view)}{_notes(view)}</div>'
 
 
 def probe(view: RunView | None) -> str:
@@ -77,9 +77,7 @@ def _progress(view: RunView) -> str:
 
 def _numbers(view: RunView) -> str:
     loss, perplexity = view.loss_now, view.perplexity_now
-    change = ""
-    if perplexity and view.perplexity_before and view.now is not view.before:
-        change = f", {perplexity / view.perplexity_before - 1:+.0%}".replace("-", "\u2212")
+    change = "" if view.perplexity_change is None else f", {percent(view.perplexity_change)}"
     return (
         '<div class="numbers">'
         + _number("Loss", amount(loss, 3), f"{amount(view.loss_before, 3)} before")
@@ -92,8 +90,11 @@ def _number(label: str, value: str, note: str) -> str:
     return f'<div><span class="label">{label}</span><span class="value">{value}</span><span>{note}</span></div>'
 
 
-def _warnings(view: RunView) -> str:
-    return "".join(f'<div class="warning">{escape(text)}</div>' for text in view.warnings)
+def _notes(view: RunView) -> str:
+    notes = list(view.warnings)
+    if view.state == "completed" and view.can_resume:
+        notes.append(BUDGET_SPENT)
+    return "".join(f'<div class="warning">{escape(text)}</div>' for text in notes)
 
 
 def _words(title: str, candidates: list[dict[str, Any]]) -> str:

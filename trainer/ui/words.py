@@ -7,12 +7,31 @@ TAGLINE = "Teach a language model your text, then ask it to fill in the blanks."
 
 TRAIN_TAB = "Fine-tune"
 FILL_TAB = "Fill the mask"
+RUNS_TAB = "Runs"
 
 READY_MADE, MY_FILE, PASTE = "Ready-made", "My file", "Paste text"
 SOURCES = [READY_MADE, MY_FILE, PASTE]
 
 NO_RUN = "Press <b>Start</b>, and loss and perplexity will be drawn here while the model learns."
 NO_ANSWER = "Type a sentence with <b>&lt;mask&gt;</b> in it: the likeliest words will be drawn here."
+BUDGET_SPENT = "The time budget is spent before the last step. Resume the run to give it as much time again."
+NO_RUNS = "No runs yet. Press <b>Start</b> on the first tab: every run will be listed here, to be compared and kept."
+RUN_ACTIONS = {
+    "open": "Open",
+    "try": "Try this model",
+    "copy": "Copy settings",
+    "resume": "Resume",
+    "compare": "Compare",
+    "rename": "Rename",
+    "download": "Download",
+    "delete": "Delete",
+}
+NAME_INFO = "Leave it empty for the name the run began with."
+NO_LONGER_OFFERED = "The {} of that run is no longer on offer: the bundled one was put in its place."
+NO_LOG = "Nothing was written to the log."
+APART = "Their held-out figures don't compare: {} decide what is held out and masked, and differ."
+DIFFERS = "\u2260 differs"
+OTHER_TOKENS = "Their held-out figures don't compare: the models cut the text into different tokens."
 UNKNOWN = "\u2013"
 
 STATES = {
@@ -77,3 +96,21 @@ def amount(value: float | None, digits: int = 2) -> str:
     if value is None:
         return UNKNOWN
     return f"{value:,.{digits}f}" if abs(value) < 10_000 else f"{value:,.0f}"
+
+
+def percent(share: float | None) -> str:
+    """A change in whole percent, with its sign; a dash when unknown."""
+    return UNKNOWN if share is None else f"{share:+.0%}".replace("-", "\u2212")
+
+
+def really_delete(names: list[str]) -> str:
+    """The question before runs are deleted, in HTML; the names come escaped."""
+    shown, more = names[:5], len(names) - 5
+    listed = ", ".join(f"<b>{name}</b>" for name in shown) + (f" and {more:,} more" if more > 0 else "")
+    return f"Delete {listed}, with {'its' if len(names) == 1 else 'their'} model and log? This can't be undone."
+
+
+def packed(name: str, size_bytes: int, has_model: bool) -> str:
+    """What a zip file holds, in HTML; its name is our own."""
+    model = "model, " if has_model else "no model yet; "
+    return f"<b>{name}</b>, {size_bytes / 1e6:,.1f} MB: {model}settings, events and log."

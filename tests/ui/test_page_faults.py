@@ -1,0 +1,107 @@
+"""Several visitors, visitors who leave, and a page that ends: no run is lost."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+OVER = ("completed", "stopped", "failed", "interrupted")
+
+
+def opened(app: Any, browser: Any) -> Any:
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    page.set_default_timeout(60_000)
+    page.goto(app.url)
+    page.wait_for_selector("#start:visible, #stop:visible")
+    return page
+
+
+def status(client: Any, run: str) -> dict[str, Any]:
+    return client.predict(run, api_name="/run_status")
+
+
+def curves(page: Any) -> list[str]:
+    """The lines of the loss chart as they are drawn, once they no longer change."""
+    read = "all => all.map(path => path.getAttribute('d'))"
+    seen: list[str] = []
+    while not seen or seen != page.locator("#loss-chart svg .mark-line path").evaluate_all(read):
+        seen = page.locator("#loss-chart svg .mark-line path").evaluate_all(read)
+        page.wait_for_timeout(1500)
+    return seen
+
+
+def test_of_two_visitors_who_start_at_once_one_runs_and_one_waits_and_both_end(
+    start_app: Callable, browser: Any, eventually: Callable
+) -> None:
+    app = start_app()
+    visitors = [opened(app, browser), opened(app, browser)]
+    for visitor in visitors:
+        visitor.get_by_label("Epochs").fill("2")
+    for visitor in visitors:
+        visitor.locator("#start").click(no_wait_after=True)
+    visitors[0].wait_for_selector(".state.running")
+    visitors[1].wait_for_selector(".state.queued")
+    assert "Waiting in the queue: next." in visitors[1].locator("#run-panel").inner_text()
+    for visitor in visitors:
+        visitor.wait_for_selector(".state.completed", timeout=180_000)
+    first, second = (visitor.locator(".run .head strong").inner_text() for visitor in visitors)
+    assert first != second
+
+
+def test_with_nobody_watching_runs_go_on_and_whoever_comes_back_sees_all_of_them(
+    start_app: Callable, browser: Any, eventually: Callable
+) -> None:
+    app = start_app()
+    client = app.client()
+    first = opened(app, browser)
+    first.get_by_label("Epochs").fill("3")
+    first.locator("#start").click()
+    first.wait_for_selector(".state.running")
+    second = opened(app, browser)
+    second.wait_for_selector(".state.running")
+    (run,) = client.predict(api_name="/list_runs")
+    following = client.predict({"max_steps": 5}, api_name="/start_run")["run"]
+    for visitor in (first, second):
+        visitor.close()
+    eventually(lambda: status(client, run["run"])["state"] in OVER and status(client, following)["state"] in OVER, 300)
+    assert status(client, run["run"])["state"] == status(client, following)["state"] == "completed"
+
+    tabs = [opened(app, browser), opened(app, browser)]
+    for tab in tabs:
+        tab.locator("#run-picker input").click()
+        tab.get_by_role("option").nth(1).click()
+        tab.wait_for_function("name => document.querySelector('.run .head strong').innerText === name", arg=run["name"])
+    one, other = map(curves, tabs)
+    assert one == other and len(one) == 3
+    tabs[0].reload()
+    tabs[0].wait_for_selector(".state.completed")
+
+
+def test_a_space_that_is_shut_down_saves_its_run_and_goes_on_with_it_when_it_comes_back(
+    start_app: Callable, eventually: Callable
+) -> None:
+    space = {"SPACE_ID": "somebody/studio", "MASK_STUDIO_AUTO_RESUME": "1"}
+    before = start_app(**space)
+    client = before.client()
+    run = client.predict({"num_train_epochs": 500}, api_name="/start_run")["run"]
+    waiting = client.predict({"max_steps": 2}, api_name="/start_run")["run"]
+    eventually(lambda: status(client, run)["step"] > 5)
+    asked = time.monotonic()
+    before.process.send_signal(signal.SIGTERM)
+    assert before.process.wait(60) == 0
+    assert time.monotonic() - asked < 10
+    assert any((before.home / run / "checkpoints").glob("step-*"))
+
+    client = start_app(**space).client()
+    eventually(lambda: status(client, run)["state"] == "running" and status(client, run)["phase"] == "Training")
+    assert status(client, run)["step"] > 5
+    assert status(client, waiting)["state"] == "queued"
+    client.predict(run, api_name="/stop_run")
+    eventually(lambda: status(client, waiting)["state"] in OVER)
+    assert status(client, waiting)["state"] == "completed"

@@ -1,0 +1,52 @@
+"""How long the parts of a run take, and what follows from it: when to save, and when the time budget is spent."""
+
+from __future__ import annotations
+
+import time
+
+SAVING_SHARE = 0.02  # of a run's time at most, where the settings leave the interval open
+SAVING_PAUSE = 10.0  # seconds between two checkpoints at least, however little one takes
+BYTES_PER_SECOND = 200e6  # of a first checkpoint, hashed and flushed: a cautious guess, until one was measured
+STEPS_IN_FLIGHT = 4  # a GPU may still have these to do when it is asked to end
+
+
+class Pace:
+    """Measures one process of a run. `began` is a reading of `time.monotonic`."""
+
+    def __init__(self, began: float, max_seconds: float | None, checkpoint_bytes: int) -> None:
+        self._began = began
+        self._max_seconds = max_seconds
+        self._save_seconds = checkpoint_bytes / BYTES_PER_SECOND
+        self._saving_seconds = 0.0  # of all saves
+        self._saved_at = began
+        self._step_seconds: float | None = None
+        self.evaluation_seconds = 0.0
+
+    def note_step(self, seconds: float) -> None:
+        """The slowest step counts, and is forgotten slowly: the first one may have compiled the model."""
+        self._step_seconds = max(seconds, 0.9 * (self._step_seconds or 0.0))
+
+    def note_save(self, seconds: float) -> None:
+        self._save_seconds = seconds
+        self._saving_seconds += seconds
+        self._saved_at = time.monotonic()
+
+    def save_is_due(self, *, last: bool) -> bool:
+        """Whether a save now keeps all of them within their share of the time; no pause is asked of the `last` one."""
+        now = time.monotonic()
+        spent = self._saving_seconds + self._save_seconds
+        return (last or now - self._saved_at >= SAVING_PAUSE) and spent <= SAVING_SHARE * (now - self._began)
+
+    def is_out_of_time(self) -> bool:
+        """Whether a further step might end too late; never before the first, so that every slice gets on."""
+        if self._max_seconds is None or self._step_seconds is None:
+            return False
+        ending = STEPS_IN_FLIGHT * self._step_seconds + self._save_seconds
+        return time.monotonic() - self._began + ending >= self._max_seconds
+
+    def has_time_to_evaluate(self, patience_seconds: float) -> bool:
+        """Whether an evaluation out of turn takes no longer than `patience_seconds`, nor than the budget has left."""
+        left = patience_seconds
+        if self._max_seconds is not None:
+            left = min(left, self._max_seconds - (time.monotonic() - self._began))
+        return self.evaluation_seconds <= left

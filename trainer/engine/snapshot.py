@@ -1,0 +1,104 @@
+"""A run as its checkpoints hold it, and back.
+
+Learning rate, place in the data, masks and dropout are functions of the seed and the step (masking.py), so that the
+step and the settings stand for all of them, on every device.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors.torch import load_model as load_weights
+from safetensors.torch import save_model as save_weights
+
+from trainer.config import TrainConfig
+from trainer.engine.checkpoint import STATE, save_checkpoint, take_back, write_json
+from trainer.engine.versions import differences, versions
+from trainer.errors import RunError
+from trainer.events import Warned
+
+if TYPE_CHECKING:
+    from trainer.engine.training import Training
+
+FORMAT = 1  # raise it when an older Mask Studio would misread what is written here
+WEIGHTS, OPTIMIZER = "model.safetensors", "optimizer.pt"
+FREE_TO_CHANGE = {"max_seconds", "save_steps", "compile"}  # settings that other checkpoints and bits don't hang on
+
+
+def save_snapshot(training: Training) -> None:
+    """Writes a checkpoint of the run as it is now."""
+    state = {
+        "format": FORMAT,
+        "step": training.step,
+        "best_loss": training.best_loss if math.isfinite(training.best_loss) else None,
+        "evaluations_since_best": training.evaluations_since_best,
+        "evaluated_step": training.evaluated_step,
+        "evaluation_seconds": training.pace.evaluation_seconds,
+        "elapsed_seconds": training.elapsed_seconds,
+        "threads": torch.get_num_threads(),
+        "processes": training.accelerator.num_processes,
+        "text": _text(training),
+        "config": asdict(training.config),
+        "versions": versions(),
+    }
+    writers = {
+        WEIGHTS: lambda path: save_weights(training.model.model, str(path)),
+        OPTIMIZER: lambda path: _save_optimizer(training, path),
+        STATE: lambda path: write_json(path, state),
+    }
+    save_checkpoint(training.output_dir / "checkpoints", training.step, writers)
+
+
+def check_snapshot(folder: Path, state: dict[str, Any]) -> None:
+    """Raises: RunError for a checkpoint that only a newer version understands."""
+    if state.get("format", FORMAT) > FORMAT:
+        what = f"The checkpoint {folder.name} was made by a newer version of Mask Studio"
+        raise RunError(f"{what} (its format is {state['format']}, this one reads {FORMAT}).", "Update Mask Studio.")
+
+
+def restore_snapshot(training: Training, folder: Path, state: dict[str, Any]) -> None:
+    """Goes back to where a checkpoint was made. Raises: RunError where the steps would mean other batches."""
+    here = training.accelerator.num_processes
+    if state["processes"] != here:
+        raise RunError(f"The checkpoint was made by {state['processes']} processes, here are {here}.", "Use as many.")
+    if state.get("text", _text(training)) != _text(training):
+        raise RunError(
+            "The text is no longer the one this run began with.", "Bring the old one back, or start a new run."
+        )
+    load_weights(training.model.model, str(folder / WEIGHTS))
+    optimizer = torch.load(folder / OPTIMIZER, map_location="cpu", weights_only=True)
+    training.optimizer.load_state_dict(optimizer)
+    training.step = training.saved_step = state["step"]
+    training.best_loss = math.inf if state["best_loss"] is None else state["best_loss"]
+    training.evaluations_since_best = state["evaluations_since_best"]
+    training.evaluated_step = state["evaluated_step"]
+    training.pace.evaluation_seconds = state.get("evaluation_seconds", 0.0)
+    training.started -= state["elapsed_seconds"]
+    if training.accelerator.is_main_process:
+        take_back(training.output_dir / "model", folder)
+    for message in (*differences(state["versions"]), *_changes(state, training.config)):
+        training.emit(Warned(message=message))
+
+
+def _text(training: Training) -> list[str]:
+    return [training.train.digest, training.held_out.digest]
+
+
+def _save_optimizer(training: Training, path: Path) -> None:
+    with path.open("wb") as file:  # whose errors name the disk; torch's own writer says "unexpected pos"
+        torch.save(training.optimizer.state_dict(), file)
+
+
+def _changes(state: dict[str, Any], config: TrainConfig) -> Iterator[str]:
+    """A sentence for each thing that makes the rest of the run differ from what it would have been."""
+    if state["threads"] != torch.get_num_threads():
+        yield f"The checkpoint was made with {state['threads']} threads, here are {torch.get_num_threads()}."
+    for name, now in asdict(config).items():
+        then = state.get("config", {}).get(name, now)
+        if then != now and name not in FREE_TO_CHANGE:
+            yield f"Since the checkpoint, {name} was changed from {then!r} to {now!r}."

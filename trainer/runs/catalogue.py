@@ -1,0 +1,110 @@
+"""All runs of a home at once, cheap enough for every browser to ask each second."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from trainer.errors import RunError
+from trainer.runs.folder import is_run
+from trainer.runs.view import RunView
+
+LOOK_SECONDS = 2.0  # within which each run that is over is looked at: a shell may have resumed it
+SETTLED_SECONDS = 2.0  # after which a folder's time tells of all that happened in it, however coarse the clock
+
+Stamp = tuple[int, int]  # size and time of a file
+
+
+class Catalogue:
+    """The runs below `home`. What is over is read once, and again only when its files changed.
+
+    Runs that are over are kept without their training curves, of which a thousand would fill the memory.
+    """
+
+    def __init__(self, home: Path, read: Callable[[str], RunView]) -> None:
+        self._home = home
+        self._read = read
+        self._ids: list[str] = []
+        self._views: dict[str, RunView] = {}
+        self._unsure: set[str] = set()  # what must be read each time: runs that are not over, or have just been changed
+        self._stamps: dict[str, dict[str, Stamp | None]] = {}  # of the files of the others that tell of a change
+        self._listed_at: int | None = None  # the folder's time when it was listed; None to list it again
+        self._looked_at = time.monotonic()
+        self._next = 0  # the place in the list from which to look on
+        self._lock = threading.Lock()
+
+    def ids(self) -> list[str]:
+        """All ids, newest first."""
+        with self._lock:
+            return self._list()
+
+    def views(self) -> list[RunView]:
+        """Every run as it stands, newest first; those that are over without their `points`."""
+        with self._lock:
+            ids = self._list()
+            for run_id in [*self._unsure, *filter(self._has_changed, self._due(ids))]:
+                self._update(run_id)
+            return [self._views[run_id] for run_id in ids if run_id in self._views]
+
+    def forget(self, run_id: str) -> None:
+        """Read this run and the list anew when next asked: something was done to them."""
+        self._unsure.add(run_id)
+        self._listed_at = None
+
+    def _list(self) -> list[str]:
+        changed_at = os.stat(self._home).st_mtime_ns
+        if changed_at != self._listed_at:
+            known = set(self._ids)
+            names = (name for name in os.listdir(self._home) if name in known or is_run(self._home, name))
+            self._ids = sorted(names, reverse=True)
+            self._unsure |= {*self._ids} - known
+            for run_id in known.difference(self._ids):
+                self._drop(run_id)
+            settled = time.time_ns() - changed_at > SETTLED_SECONDS * 1e9
+            self._listed_at = changed_at if settled else None
+        return self._ids
+
+    def _due(self, ids: list[str]) -> list[str]:
+        """The runs whose turn it is to be looked at: so many that all have had theirs after LOOK_SECONDS."""
+        now = time.monotonic()
+        count = min(len(ids), int(len(ids) * (now - self._looked_at) / LOOK_SECONDS))
+        if count:
+            first, self._looked_at, self._next = self._next, now, (self._next + count) % len(ids)
+            return (ids + ids)[first : first + count]
+        return []
+
+    def _has_changed(self, run_id: str) -> bool:
+        return any(_stamp(path) != stamp for path, stamp in self._stamps.get(run_id, {}).items())
+
+    def _update(self, run_id: str) -> None:
+        events, lock = f"{self._home}/{run_id}/events.jsonl", f"{self._home}/{run_id}/lock"
+        stamps = {path: _stamp(path) for path in (events, lock)}  # before it is read, so that no change goes unnoticed
+        try:
+            view = self._read(run_id)
+        except RunError:  # deleted since it was listed
+            return self._drop(run_id)
+        if not view.is_over:
+            self._unsure.add(run_id)
+            self._views[run_id] = view
+            return None
+        if view.state != "interrupted":
+            del stamps[lock]  # whoever takes up a run writes there, but one that has ended is over until it says more
+        self._unsure.discard(run_id)
+        self._stamps[run_id], self._views[run_id] = stamps, replace(view, points=())
+
+    def _drop(self, run_id: str) -> None:
+        self._unsure.discard(run_id)
+        self._stamps.pop(run_id, None)
+        self._views.pop(run_id, None)
+
+
+def _stamp(path: str) -> Stamp | None:
+    try:
+        facts = os.stat(path)
+    except FileNotFoundError:
+        return None
+    return facts.st_size, facts.st_mtime_ns

@@ -1,0 +1,172 @@
+"""The third tab: every run, to be opened, compared, renamed, downloaded or deleted."""
+
+from __future__ import annotations
+
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from trainer.errors import RunError
+from trainer.runs.label import LABEL_CHARACTERS
+from trainer.runs.manager import RunManager
+from trainer.runs.view import RunView
+from trainer.ui import form
+from trainer.ui.comparison import FEWEST, MOST, Comparison
+from trainer.ui.events import QUEUED, QUIET, afterwards, spoken
+from trainer.ui.fine_tune_tab import FineTuneTab
+from trainer.ui.runs_table import build_runs_table, news
+from trainer.ui.words import NAME_INFO, RUN_ACTIONS, packed, really_delete
+
+POLL_SECONDS = 2.0  # while the tab is open
+SHOWN, HIDDEN = gr.update(visible=True), gr.update(visible=False)
+SAVE_IT = "document.querySelector('#save-zip').click()"
+SHOW_RUN = "document.querySelector('#run-panel').scrollIntoView({block: 'nearest'})"
+SHOW_COMPARISON = "document.querySelector('#comparison').scrollIntoView()"
+
+
+class RunsTab:
+    """Every run in a table, and what can be done with those that are chosen in it."""
+
+    def __init__(self, runs: RunManager) -> None:
+        self._runs = runs
+        self.seen = gr.State({})  # the version of each run that this browser was sent
+        with gr.Row(elem_classes="actions"):
+            self.buttons = {name: _button(name, label) for name, label in RUN_ACTIONS.items()}
+        with gr.Row(visible=False, elem_classes="drawer") as renaming:
+            self.label = gr.Textbox(
+                label="Name", info=NAME_INFO, max_length=LABEL_CHARACTERS, scale=4, min_width=240, elem_id="label"
+            )
+            self.save = gr.Button("Save", variant="primary", size="md", min_width=100, elem_id="save-label")
+            cancel = gr.Button("Cancel", size="md", min_width=100)
+        with gr.Row(visible=False, elem_classes="drawer") as deleting:
+            self.question = gr.HTML(elem_id="question")
+            self.really = gr.Button("Delete", variant="stop", size="md", min_width=100, elem_id="really-delete")
+            keep = gr.Button("Keep", size="md", min_width=100, elem_id="keep")
+        with gr.Row(visible=False, elem_classes="drawer") as packing:
+            self.packed = gr.HTML(elem_id="packed")
+            self.zip = gr.DownloadButton("Save", variant="primary", size="md", min_width=100, elem_id="save-zip")
+        self.drawers = [renaming, deleting, packing]
+        self.table = build_runs_table()
+        self.comparison = Comparison(runs)
+        self.timer = gr.Timer(POLL_SECONDS, active=False)
+        for button in (cancel, keep):
+            button.click(lambda: [HIDDEN] * 3, None, self.drawers, **QUIET)
+
+    def connect(
+        self, tab: gr.Tab, others: list[gr.Tab], tabs: gr.Tabs, tune: FineTuneTab, fill_model: gr.Dropdown
+    ) -> None:
+        """Says what each button does, on this tab and the others."""
+        click = {name: button.click for name, button in self.buttons.items()}
+        shown = [self.table, self.seen, *self.buttons.values()]
+
+        def then_refresh(event: Any) -> None:
+            event.success(self.refresh, [self.table, self.seen], shown, **QUIET)
+
+        tab.select(self.refresh, [self.table, self.seen], shown, **QUIET)
+        tab.select(lambda: gr.Timer(active=True), None, self.timer, **QUIET)
+        for other in others:
+            other.select(lambda: gr.Timer(active=False), None, self.timer, **QUIET)
+        self.timer.tick(self.refresh, [self.table, self.seen], shown, **QUIET)
+        self.table.input(self.choose, self.table, [*self.buttons.values(), *self.drawers], **QUIET)
+
+        opened = click["open"](spoken(self.open), self.table, [tabs, tune.live.watched], **QUEUED)
+        opened = opened.success(tune.live.refresh, tune.live.inputs, tune.shown, **QUIET)
+        opened.success(None, None, None, js=afterwards(SHOW_RUN), **QUIET)
+        click["try"](spoken(self.try_model), self.table, [tabs, fill_model], **QUEUED)
+        click["copy"](
+            spoken(lambda ids: [_go_to("train"), *tune.filled(self._runs, self._one(ids).id)]),
+            self.table, [tabs, *tune.form], **QUEUED,
+        )  # fmt: skip
+        then_refresh(click["resume"](spoken(self.resume), self.table, None, **QUEUED))
+        compared = [self.table, self.comparison.only]
+        shown_below = click["compare"](spoken(self.compare), compared, self.comparison.outputs, **QUEUED)
+        shown_below.success(None, None, None, js=afterwards(SHOW_COMPARISON), **QUIET)
+        click["rename"](spoken(self.ask_name), self.table, [self.label, *self.drawers], **QUEUED)
+        for named in (self.save.click, self.label.submit):
+            then_refresh(named(spoken(self.rename), [self.table, self.label], self.drawers, **QUEUED))
+        click["delete"](spoken(self.ask_delete), self.table, [self.question, *self.drawers], **QUEUED)
+        then_refresh(self.really.click(spoken(self.delete), self.table, self.drawers, **QUEUED))
+        progress = {"show_progress": "full", "show_progress_on": self.packed}
+        start = click["download"](
+            lambda: [HIDDEN, HIDDEN, SHOWN, "", HIDDEN], None, [*self.drawers, self.packed, self.zip], **QUIET
+        )
+        zipped = start.then(spoken(self.pack), self.table, [self.packed, self.zip], **QUEUED | progress)
+        zipped.success(None, None, None, js=afterwards(SAVE_IT), **QUIET)
+        zipped.failure(lambda: HIDDEN, None, self.drawers[2], **QUIET)
+
+    def refresh(self, chosen: Any, seen: dict[str, Any]) -> Any:
+        """What opening the tab and its timer send; nothing when this browser has it all."""
+        views = self._runs.views()
+        versions = {view.id: view.version for view in views}
+        return gr.skip() if versions == seen else [news(self._runs, views, seen), versions, *self._allowed(chosen)]
+
+    def choose(self, chosen: Any) -> list[Any]:
+        """Which buttons apply to the runs that are chosen now; an open drawer was about others."""
+        return [*self._allowed(chosen), HIDDEN, HIDDEN, HIDDEN]
+
+    def open(self, chosen: Any) -> list[Any]:
+        return [_go_to("train"), self._one(chosen).id]
+
+    def try_model(self, chosen: Any) -> list[Any]:
+        run_id = self._one(chosen).id
+        return [_go_to("fill"), gr.update(choices=form.model_choices(self._runs), value=run_id)]
+
+    def resume(self, chosen: Any) -> None:
+        self._runs.resume(self._one(chosen).id)
+
+    def compare(self, chosen: Any, only_differences: bool) -> list[Any]:
+        return self.comparison.shown(self._chosen(chosen), only_differences)
+
+    def ask_name(self, chosen: Any) -> list[Any]:
+        return [self._one(chosen).name, SHOWN, HIDDEN, HIDDEN]
+
+    def rename(self, chosen: Any, label: str) -> list[Any]:
+        self._runs.rename(self._one(chosen).id, label)
+        return [HIDDEN] * 3
+
+    def ask_delete(self, chosen: Any) -> list[Any]:
+        names = [escape(view.name) for view in self._chosen(chosen)]
+        return [f'<div class="question">{really_delete(names)}</div>', HIDDEN, SHOWN, HIDDEN]
+
+    def delete(self, chosen: Any) -> list[Any]:
+        for view in self._chosen(chosen):
+            self._runs.delete(view.id)
+        return [HIDDEN] * 3
+
+    def pack(self, chosen: Any, progress: gr.Progress = gr.Progress()) -> list[Any]:  # noqa: B008
+        view = self._one(chosen)
+        path = self._runs.archive(view.id, Path(self.zip.GRADIO_CACHE), lambda share: progress(share, "Packing"))
+        return [packed(path.name, path.stat().st_size, view.has_model), gr.update(value=path, visible=True)]
+
+    def _allowed(self, chosen: Any) -> list[Any]:
+        views = self._chosen(chosen)
+        one = views[0] if len(views) == 1 else None
+        applies = {
+            "try": one and one.has_model,
+            "copy": one and one.config,
+            "resume": one and one.can_resume,
+            "compare": FEWEST <= len(views) <= MOST,
+            "delete": views and all(view.is_over for view in views),
+        }
+        return [gr.update(interactive=bool(applies.get(name, one))) for name in self.buttons]
+
+    def _chosen(self, ids: Any) -> list[RunView]:
+        """The runs that are chosen in the table, newest first; it may name what is deleted by now."""
+        return [view for view in self._runs.views() if view.id in (ids or [])]
+
+    def _one(self, ids: Any) -> RunView:
+        views = self._chosen(ids)
+        if len(views) != 1:
+            raise RunError(f"{len(views)} runs are chosen.", "Choose one in the table.")
+        return views[0]
+
+
+def _button(name: str, label: str) -> gr.Button:
+    variant = {"open": "primary", "delete": "stop"}.get(name, "secondary")
+    return gr.Button(label, variant=variant, size="md", interactive=False, min_width=110, elem_id=f"{name}-run")
+
+
+def _go_to(tab: str) -> Any:
+    return gr.Tabs(selected=tab)
