@@ -201,7 +201,7 @@ def thousand_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     events = "".join(f"{encode(event, 1.6e9 + second)}\n" for second, event in enumerate(told))
     home = tmp_path_factory.mktemp("thousand")
     for number in range(1000):
-        folder = home / f"20200101-{number // 60:04}{number % 60:02}-quiet-otter"
+        folder = home / f"20200101-{number // 60:04}{number % 60:02}-plain-stone"
         (folder / "model").mkdir(parents=True)
         (folder / "model" / "config.json").write_text("{}")
         (folder / "config.json").write_text(TrainConfig(seed=number).to_json())

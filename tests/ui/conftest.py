@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import socket
@@ -80,6 +81,26 @@ def start_app(tmp_path: Path) -> Iterator[Callable[..., App]]:
     yield start
     for app in apps:
         app.close()
+
+
+@pytest.fixture(scope="session")
+def app_with_runs(thousand_runs: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
+    """A page on a home with 1,000 runs and, newer than these, three copies of a real one that differ in a setting."""
+    home = tmp_path_factory.mktemp("page-with-runs") / "home"
+    shutil.copytree(thousand_runs, home)
+    real = home.parent / "real"
+    small = ["--max-steps", "4", "--eval-steps", "2", "--max-documents", "20", "--learning-rate", "0.0003"]
+    command = [sys.executable, "-m", "trainer", "fit", "--output", str(real), *small]
+    subprocess.run(command, check=True, cwd=PROJECT, stdout=subprocess.DEVNULL)
+    for number, name in enumerate(("quiet-otter", "brave-fox", "keen-seal")):
+        run = home / f"20260101-00000{number}-{name}"
+        shutil.copytree(real, run)
+        settings = json.loads((run / "config.json").read_text()) | {"weight_decay": number / 100}
+        (run / "config.json").write_text(json.dumps(settings))
+        (run / "log.txt").write_text(f"started in {run}\n<b>not bold</b>\n")
+    app = App(home)
+    yield app
+    app.close()
 
 
 @pytest.fixture(scope="session")

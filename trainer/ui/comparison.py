@@ -37,7 +37,7 @@ class Comparison:
                 True, label="Only settings that differ", container=False, elem_id="only-differences"
             )
             self.settings = gr.Dataframe(
-                interactive=False, wrap=True, buttons=["copy"], show_label=False, elem_id="settings"
+                interactive=False, wrap=True, buttons=["copy"], show_label=False, elem_id="compared-settings"
             )
             close = gr.Button("Close the comparison", size="sm", elem_id="close-comparison")
         self.outputs = [self.ids, self.column, self.legend, self.loss, self.perplexity, self.figures, self.settings]

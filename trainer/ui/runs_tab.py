@@ -31,7 +31,7 @@ class RunsTab:
 
     def __init__(self, runs: RunManager) -> None:
         self._runs = runs
-        self.seen = gr.State({})  # the version of each run that this browser was sent
+        self.seen = gr.State(None)  # the version of each run that this browser was sent
         with gr.Row(elem_classes="actions"):
             self.buttons = {name: _button(name, label) for name, label in RUN_ACTIONS.items()}
         with gr.Row(visible=False, elem_classes="drawer") as renaming:
@@ -96,11 +96,13 @@ class RunsTab:
         zipped.success(None, None, None, js=afterwards(SAVE_IT), **QUIET)
         zipped.failure(lambda: HIDDEN, None, self.drawers[2], **QUIET)
 
-    def refresh(self, chosen: Any, seen: dict[str, Any]) -> Any:
+    def refresh(self, chosen: Any, seen: dict[str, Any] | None) -> Any:
         """What opening the tab and its timer send; nothing when this browser has it all."""
         views = self._runs.views()
         versions = {view.id: view.version for view in views}
-        return gr.skip() if versions == seen else [news(self._runs, views, seen), versions, *self._allowed(chosen)]
+        return (
+            gr.skip() if versions == seen else [news(self._runs, views, seen or {}), versions, *self._allowed(chosen)]
+        )
 
     def choose(self, chosen: Any) -> list[Any]:
         """Which buttons apply to the runs that are chosen now; an open drawer was about others."""
