@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import resource
 import shutil
 import signal
 import subprocess
@@ -81,6 +82,21 @@ def test_a_damaged_newest_checkpoint_is_passed_over_with_a_warning(
     finish(folder)
     assert f"The checkpoint {newest.name} is damaged" in RunReader(RunFolder(folder)).read().warnings[0]
     assert outcome(folder) == whole
+
+
+def test_a_model_too_large_for_the_memory_ends_in_words_that_name_what_to_lower(tmp_path: Path) -> None:
+    memory = 2200 << 20  # torch and its libraries take two thirds of it
+    limited = begin(
+        tmp_path / "run",
+        limits={resource.RLIMIT_DATA: memory},
+        from_scratch="1024x16x16x8192",
+        per_device_train_batch_size=8,
+    )
+    assert limited.wait(300) == 1
+    view = RunReader(RunFolder(tmp_path / "run")).read()
+    assert view.state == "failed" and view.failure is not None
+    assert view.failure[0] == "The memory is full."
+    assert "per_device_train_batch_size from 8 to 4" in view.failure[1]
 
 
 @pytest.fixture

@@ -11,14 +11,16 @@ import hashlib
 import json
 import os
 import random
+import resource
 import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from trainer.runs.folder import RunFolder
 from trainer.runs.history import RunReader
@@ -59,10 +61,10 @@ class Round:
     outcome: Outcome
 
 
-def begin(folder: Path, **changes: object) -> subprocess.Popen[bytes]:
-    """A run of its own process, in the folder."""
+def begin(folder: Path, limits: Mapping[int, int] = MappingProxyType({}), **changes: object) -> subprocess.Popen[bytes]:
+    """A run of its own process, in the folder; `limits` are those of the system's `setrlimit`."""
     flags = [f"--{name.replace('_', '-')}={value}" for name, value in (SETTINGS | changes).items()]
-    return _trainer("fit", "--output", str(folder), *flags, log=folder.with_suffix(".log"))
+    return _trainer("fit", "--output", str(folder), *flags, log=folder.with_suffix(".log"), limits=limits)
 
 
 def finish(folder: Path) -> None:
@@ -137,11 +139,17 @@ def main() -> int:
     return 1 if failed else 0
 
 
-def _trainer(*arguments: str, log: Path) -> subprocess.Popen[bytes]:
+def _trainer(*arguments: str, log: Path, limits: Mapping[int, int] = MappingProxyType({})) -> subprocess.Popen[bytes]:
+    def limit() -> None:
+        for which, size in limits.items():
+            resource.setrlimit(which, (size, size))
+
     environment = os.environ | {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
     with log.open("ab") as file:
         command = [sys.executable, "-m", "trainer", *arguments]
-        return subprocess.Popen(command, cwd=PROJECT, env=environment, stdout=file, stderr=file)
+        return subprocess.Popen(
+            command, cwd=PROJECT, env=environment, stdout=file, stderr=file, preexec_fn=limit if limits else None
+        )
 
 
 def _wait(process: subprocess.Popen[bytes], true: Callable[[], bool]) -> None:

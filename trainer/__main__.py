@@ -148,8 +148,10 @@ def _train(folder: RunFolder, config: TrainConfig, tell: Tell, *, resume: bool =
 
     main_process = _is_main_process()
     with folder.hold() if main_process else contextlib.nullcontext():
+        from trainer.engine import hardware
         from trainer.engine.loop import fit  # takes seconds, in which the run must not look unheld
 
+        hardware.limit_memory()
         fit(config, emit if main_process else lambda event: None, should_stop, folder.path, resume=resume)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,30 @@ def choose(precision: str = "auto") -> Hardware:
     if precision == "auto":
         precision = "bf16" if _has_fast_bf16(device) else "float32"
     return Hardware(device, _name(device), torch.get_num_threads(), precision)
+
+
+def limit_memory() -> None:
+    """Lets what the machine's memory can't hold fail in words, before the system kills the process for it.
+
+    Not with a GPU, whose driver maps far more than it uses.
+    """
+    try:
+        import resource
+    except ImportError:  # Windows has no limits of this kind
+        return
+    if choose().device == "cpu":
+        _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+        most = _memory_bytes()
+        resource.setrlimit(resource.RLIMIT_DATA, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
+
+
+def _memory_bytes() -> int:
+    """The machine's memory, or what a container is given of it."""
+    physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    try:
+        return min(physical, int(Path("/sys/fs/cgroup/memory.max").read_text()))
+    except (OSError, ValueError):  # no container, or one without a limit
+        return physical
 
 
 def _has_fast_bf16(device: str) -> bool:
