@@ -158,7 +158,7 @@ def test_comparing_marks_what_differs_and_says_when_figures_do_not_compare(
     assert figures[0] == ["brave-fox", 0, "0.00", "5.0000", "50.00", "50.0%"]
 
     _, _, legend, *_, settings = comparison.shown([seal, otter], False)
-    assert "Seed decide" in legend and len(settings["data"]) == len(dataclasses.fields(TrainConfig))
+    assert "held out (Seed)" in legend and len(settings["data"]) == len(dataclasses.fields(TrainConfig))
     assert [row for row in settings["data"] if row[-1]] == [["Seed", "7", "42", "\u2260 differs"]]
 
 

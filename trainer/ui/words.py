@@ -29,7 +29,7 @@ RUN_ACTIONS = {
 NAME_INFO = "Leave it empty for the name the run began with."
 NO_LONGER_OFFERED = "The {} of that run is no longer on offer: the bundled one was put in its place."
 NO_LOG = "Nothing was written to the log."
-APART = "Their held-out figures don't compare: {} decide what is held out and masked, and differ."
+APART = "Their held-out figures don't compare: different text or masks were held out ({})."
 DIFFERS = "\u2260 differs"
 OTHER_TOKENS = "Their held-out figures don't compare: the models cut the text into different tokens."
 UNKNOWN = "\u2013"
@@ -100,7 +100,9 @@ def amount(value: float | None, digits: int = 2) -> str:
 
 def percent(share: float | None) -> str:
     """A change in whole percent, with its sign; a dash when unknown."""
-    return UNKNOWN if share is None else f"{share:+.0%}".replace("-", "\u2212")
+    if share is None:
+        return UNKNOWN
+    return f"{share:+.0%}".replace("-", "\u2212") if round(share, 2) else "0%"
 
 
 def really_delete(names: list[str]) -> str:
