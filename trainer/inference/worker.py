@@ -7,7 +7,8 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures import TimeoutError as WaitedTooLong
 from concurrent.futures.process import BrokenProcessPool
@@ -16,7 +17,8 @@ from typing import Any
 
 from trainer.environment import without_secrets
 from trainer.errors import PredictionError, TrainerError
-from trainer.predictions import FilledMask
+from trainer.inference.sentences import fill_file
+from trainer.predictions import Comparison, FilePart, FilledMask, JointFilling, ScoredSentence, ScoredTarget
 
 MEMORY_BYTES = 8 << 30  # of address space; the largest preset takes half of it
 
@@ -30,13 +32,41 @@ class WorkerFacts:
     device_name: str
 
 
+class Turns:
+    """A lock whose waiters are let in in the order they came."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._queue: deque[threading.Event] = deque()  # the first has its turn
+
+    @contextlib.contextmanager
+    def take(self, timeout_seconds: float) -> Iterator[None]:
+        """Waits for the turn. Raises: PredictionError after `timeout_seconds`."""
+        mine = threading.Event()
+        with self._lock:
+            self._queue.append(mine)
+            self._queue[0].set()
+        try:
+            if not mine.wait(timeout_seconds):
+                raise PredictionError("Others are being answered, and it takes long.", "Try again in a moment.")
+            yield
+        finally:
+            with self._lock:
+                self._queue.remove(mine)
+                if self._queue:
+                    self._queue[0].set()
+
+
 class FillService:
-    """Answers prediction requests from one spawned worker, which is replaced when it dies or takes too long."""
+    """The methods of `MaskFiller`, answered by one spawned worker, which is replaced when it dies or takes too long.
+
+    Raises: TrainerError, from all of them; a request that ends the worker gets a sentence, too.
+    """
 
     def __init__(self, *, timeout_seconds: float = 120.0, memory_bytes: int | None = None) -> None:
         self._timeout = timeout_seconds
         self._memory_bytes = memory_bytes  # of the worker's address space; None: what suits the machine
-        self._turn = threading.Lock()  # one request at a time, so that one which ends the worker takes no other along
+        self._turns = Turns()  # one request at a time, so that one which ends the worker takes no other along
         self._lock = threading.Lock()  # for the two below
         self._pool: ProcessPoolExecutor | None = None
         self._facts: Future[WorkerFacts] | None = None
@@ -55,13 +85,40 @@ class FillService:
     def fill(
         self, text: str, model: str = "bundled", top_k: float = 5, targets: Sequence[str] | None = None
     ) -> list[FilledMask]:
-        """As `MaskFiller.fill`. Raises: TrainerError; a request that ends the worker gets a sentence, too."""
-        if not self._turn.acquire(timeout=self._timeout):
-            raise PredictionError("Others are being answered, and it takes long.", "Try again in a moment.")
-        try:
-            return self._answer(text, model, top_k, targets)
-        finally:
-            self._turn.release()
+        """As `MaskFiller.fill`."""
+        return self._answer("fill", text, model, top_k, targets)
+
+    def fill_many(
+        self, texts: Sequence[str], model: str = "bundled", top_k: float = 5
+    ) -> list[list[FilledMask] | TrainerError]:
+        """As `MaskFiller.fill_many`."""
+        return self._answer("fill_many", texts, model, top_k)
+
+    def fill_jointly(
+        self, text: str, model: str = "bundled", count: float = 5, order: str = "confidence", pieces: float = 1
+    ) -> list[JointFilling]:
+        """As `MaskFiller.fill_jointly`."""
+        return self._answer("fill_jointly", text, model, count, order, pieces)
+
+    def rank(self, text: str, targets: Sequence[str], model: str = "bundled") -> list[tuple[ScoredTarget, ...]]:
+        """As `MaskFiller.rank`."""
+        return self._answer("rank", text, targets, model)
+
+    def score(self, text: str, model: str = "bundled") -> ScoredSentence:
+        """As `MaskFiller.score`."""
+        return self._answer("score", text, model)
+
+    def compare(self, text: str, model: str, other: str, top_k: float = 5) -> Comparison:
+        """As `MaskFiller.compare`."""
+        return self._answer("compare", text, model, other, top_k)
+
+    def read_sentences(self, path: str) -> list[str]:
+        """As `MaskFiller.read_sentences`."""
+        return self._answer("read_sentences", path)
+
+    def fill_file(self, path: str, model: str = "bundled", top_k: float = 5) -> Iterator[FilePart]:
+        """As `MaskFiller.fill_file`; every part waits for a turn of its own, so that others get theirs in between."""
+        return fill_file(self, path, model, top_k)
 
     def close(self) -> None:
         """Ends the worker."""
@@ -79,22 +136,24 @@ class FillService:
                 self._facts = self._pool.submit(_warm_up)
             return self._pool
 
-    def _answer(self, *request: Any) -> list[FilledMask]:
-        pool = self._running()
-        try:
-            return pool.submit(_fill, *request).result(self._timeout)
-        except BrokenProcessPool as error:
-            self._discard(pool)
-            raise PredictionError(
-                "The process that predicts ended while it worked on this.",
-                "Try once more; if it happens again, the model or the text is too much for this machine.",
-            ) from error
-        except WaitedTooLong as error:
-            self._discard(pool)
-            raise PredictionError(
-                f"There was no answer within {self._timeout:g} seconds.",
-                "Try again if the model is still being fetched; else a shorter text or a smaller model.",
-            ) from error
+    def _answer(self, method: str, *request: Any) -> Any:
+        """What `method` of the worker's `MaskFiller` returns."""
+        with self._turns.take(self._timeout):
+            pool = self._running()
+            try:
+                return pool.submit(_answer, method, *request).result(self._timeout)
+            except BrokenProcessPool as error:
+                self._discard(pool)
+                raise PredictionError(
+                    "The process that predicts ended while it worked on this.",
+                    "Try once more; if it happens again, the model or the text is too much for this machine.",
+                ) from error
+            except WaitedTooLong as error:
+                self._discard(pool)
+                raise PredictionError(
+                    f"There was no answer within {self._timeout:g} seconds.",
+                    "Try again if the model is still being fetched; else a shorter text or a smaller model.",
+                ) from error
 
     def _discard(self, pool: ProcessPoolExecutor | None) -> None:
         """Ends `pool`, unless that was done already, and lets the next request start anew."""
@@ -139,19 +198,19 @@ def _warm_up() -> WorkerFacts:
     from trainer.engine import hardware
 
     with contextlib.suppress(TrainerError):  # whoever asks that model will be told
-        _fill("A <mask>.", "bundled", 1, None)
+        _answer("fill", "A <mask>.", "bundled", 1)
     chosen = hardware.choose()
     return WorkerFacts(os.getpid(), chosen.device, chosen.name)
 
 
-def _fill(text: str, model: str, top_k: float, targets: Sequence[str] | None) -> list[FilledMask]:
+def _answer(method: str, *request: Any) -> Any:
     global _filler
     if _filler is None:
         from trainer.inference.fill_mask import MaskFiller
 
         _filler = MaskFiller()
     try:
-        return _filler.fill(text, model, top_k, targets)
+        return getattr(_filler, method)(*request)
     except TrainerError:
         raise
     except MemoryError as error:
