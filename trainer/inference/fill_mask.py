@@ -63,18 +63,25 @@ class MaskFiller:
         return [next(filled) if isinstance(answer, MaskedText) else answer for answer in answers]
 
     def fill_jointly(
-        self, text: str, model: str = "bundled", count: float = 5, order: str = "confidence", pieces: float = 1
+        self,
+        text: str,
+        model: str = "bundled",
+        count: float = 5,
+        order: str = "confidence",
+        pieces: float = 1,
+        repeats: bool = True,
     ) -> list[JointFilling]:
         """The best ways to fill all masks together, each with 1 to `pieces` tokens, by a beam search.
 
         At each step one mask is filled given those before: the one the model is surest of, or (`left_to_right`) the
         first. The log-probabilities of the steps are added up; fillings are ordered by their mean for each token.
+        Models like to say a word twice; without `repeats` they may not.
         """
         most, tokens = _whole("count", count, TOP_K), _whole("pieces", pieces, joint.PIECES)
         if order not in joint.ORDERS:
             raise PredictionError(f"order is {order!r:.60}; it must be one of {', '.join(joint.ORDERS)}.")
         reader = self._models.get(model)
-        return joint.fill_jointly(reader, _with_masks(reader, text), most, order, tokens)
+        return joint.fill_jointly(reader, _with_masks(reader, text), most, order, tokens, repeats)
 
     def rank(self, text: str, targets: Sequence[str], model: str = "bundled") -> list[tuple[ScoredTarget, ...]]:
         """For each mask the given words in their order, with their probabilities; see `ranking.rank`."""

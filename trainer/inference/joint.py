@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import torch
 
@@ -26,7 +27,9 @@ class Hypothesis:
     nats: float  # log-probability of what is filled
 
 
-def fill_jointly(reader: Reader, text: MaskedText, count: int, order: str, pieces: int) -> list[JointFilling]:
+def fill_jointly(
+    reader: Reader, text: MaskedText, count: int, order: str, pieces: int, repeats: bool
+) -> list[JointFilling]:
     """The `count` best fillings with 1 to `pieces` tokens for each mask, by log-probability for each token filled in.
 
     Raises: PredictionError.
@@ -43,8 +46,10 @@ def fill_jointly(reader: Reader, text: MaskedText, count: int, order: str, piece
     found: dict[str, JointFilling] = {}
     for lengths in itertools.product(range(1, pieces + 1), repeat=len(masks)):
         spread_ids, gaps = _spread(ids, places, lengths)
-        inner = [place for gap in gaps for place in gap[1:]]
-        for hypothesis in search(reader, spread_ids, [place for gap in gaps for place in gap], width, order, inner):
+        inner = {place: True for gap in gaps for place in gap[1:]}
+        first = {gap[0]: False for gap, apart in zip(gaps, text.apart, strict=True) if apart}
+        every = [place for gap in gaps for place in gap]
+        for hypothesis in search(reader, spread_ids, every, width, order, repeats=repeats, continues=inner | first):
             filling = JointFilling(
                 words=tuple(reader.tokenizer.decode([hypothesis.ids[at] for at in gap]).strip() for gap in gaps),
                 log_probability=hypothesis.nats,
@@ -57,27 +62,34 @@ def fill_jointly(reader: Reader, text: MaskedText, count: int, order: str, piece
 
 
 def search(
-    reader: Reader, ids: list[int], places: list[int], width: int, order: str, inner: Sequence[int] = ()
+    reader: Reader,
+    ids: list[int],
+    places: list[int],
+    width: int,
+    order: str,
+    *,
+    repeats: bool = True,
+    continues: Mapping[int, bool] = MappingProxyType({}),
 ) -> list[Hypothesis]:
     """The likeliest fillings of the places of a text, at most `width`, best first.
 
     At each step every hypothesis fills one place: the leftmost, or the one whose likeliest token is the most probable.
-    Its log-probability is the sum over the steps of log p(token | text, tokens filled before): that of the pair, if
-    the model were consistent, which masked language models are only nearly. Special tokens are never an answer, and at `inner`
-    places only what goes on with a word.
+    Its log-probability is the sum over the steps of log p(token | text, tokens filled before): that of all the tokens
+    together, if the model were consistent, which masked language models are only nearly. Special tokens are never an
+    answer; without `repeats` no token is taken twice; `continues` says whether a place goes on with the word before it.
     Source: Ghazvininejad et al. 2019, arXiv:1904.09324 (filling by confidence), with a beam.
     """
     beam = [Hypothesis(ids, places, 0.0)]
     for _ in places:
         questions: list[Question] = [(hypothesis.ids, hypothesis.open) for hypothesis in beam]
         grown: list[Hypothesis] = []
-        for number, rows in reader.answers(questions):
-            parent = beam[number]
-            rows = rows.clone()
-            rows[:, reader.never] = -torch.inf
+        for number, answer in reader.answers(questions):
+            parent, rows = beam[number], answer.clone()
+            used = [] if repeats else [parent.ids[place] for place in places if place not in parent.open]
+            rows[:, reader.never + used] = -torch.inf
             for row, place in zip(rows, parent.open, strict=True):
-                if place in inner:
-                    row[: len(reader.continues)][~reader.continues] = -torch.inf
+                if place in continues:
+                    row[reader.continues != continues[place]] = -torch.inf
             at = int(rows.amax(-1).argmax()) if order == "confidence" else 0
             best = rows[at].topk(min(width, rows.shape[1]))
             rest = [*parent.open[:at], *parent.open[at + 1 :]]

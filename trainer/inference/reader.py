@@ -36,6 +36,11 @@ class MaskedText:
     spans: list[tuple[int, int]]  # of the masks in `text`, in characters
     offsets: list[tuple[int, int]]  # of the tokens in `text`, in characters; empty unless asked for
 
+    @property
+    def apart(self) -> list[bool]:
+        """Whether there is a space before each mask."""
+        return [self.text[:start][-1:].isspace() for start, _ in self.spans]
+
 
 class Reader:
     """One model with its tokenizer."""
@@ -51,7 +56,8 @@ class Reader:
         special = set(self.tokenizer.all_special_ids)
         self.unknown = self.tokenizer.unk_token_id
         self.hidden = special - {self.unknown}
-        self.never = sorted(special)  # not an answer
+        self.vocabulary = model.model.get_input_embeddings().num_embeddings
+        self.never = sorted(special.union(range(len(self.tokenizer), self.vocabulary)))  # not an answer
 
     def read(self, text: str, *, offsets: bool = False) -> MaskedText:
         """The tokens of a text, with any spelling of the mask understood. Raises: PredictionError."""
@@ -111,7 +117,7 @@ class Reader:
         text = [*ids[:place], *tokens, *ids[place + 1 :]]
         if ids.count(self.mask) == 1:
             return self.decoded(text)
-        hidden = set(self.never) - {self.mask}
+        hidden = set(self.tokenizer.all_special_ids) - {self.mask}
         answer = range(place, place + len(tokens))
         kept = self.tokenizer.decode([piece for at, piece in enumerate(text) if piece not in hidden or at in answer])
         # RoBERTa's mask has taken the space before it into itself.
@@ -126,27 +132,26 @@ class Reader:
 
         A byte-level tokenizer has different tokens for a word with and without a space before it.
         """
-        before = text.text[: text.spans[number][0]]
-        spaces = (" ", "") if before[-1:].isspace() else ("", " ")
+        spaces = (" ", "") if text.apart[number] else ("", " ")
         return [self._tokenize(f"{space}{word}") for space in spaces]
 
     @cached_property
     def continues(self) -> Tensor:
-        """Whether each token goes on with the word before it: letters or digits without a space. Shape: (vocabulary,)."""
+        """Whether each token goes on with the word before it: letters or digits, no space. Shape: (vocabulary,)."""
         word = self._tokenize("a")
         shown = self.tokenizer.batch_decode([[*word, token] for token in range(len(self.tokenizer))])
         tails = [text[len(self.tokenizer.decode(word)) :] for text in shown]
-        return torch.tensor([tail.isalnum() for tail in tails], device=self.model.model.device)
+        padding = [False] * (self.vocabulary - len(tails))
+        return torch.tensor([tail.isalnum() for tail in tails] + padding, device=self.model.model.device)
 
     def _batches(self, questions: Sequence[Question]) -> Iterator[list[int]]:
         """The numbers of the questions, shortest first, as many together as are answered fast."""
-        vocabulary = self.model.model.get_input_embeddings().num_embeddings
         most_tokens = BATCH_TOKENS.get(self.model.model.device.type, BATCH_TOKENS_ELSEWHERE)
         pads = self.model.head is not None  # of an unknown architecture, padding may change the answers
         batch: list[int] = []
         scores = 0
         for number in sorted(range(len(questions)), key=lambda number: len(questions[number][0])):
-            length, asked = len(questions[number][0]), len(questions[number][1]) * vocabulary
+            length, asked = len(questions[number][0]), len(questions[number][1]) * self.vocabulary
             if batch and (
                 length > len(questions[batch[0]][0]) * (PADDING if pads else 1)
                 or length * (len(batch) + 1) > most_tokens
@@ -181,5 +186,6 @@ class Reader:
 def check_work(tokens: int, fix: str) -> None:
     """Refuses what would keep everybody else waiting. Raises: PredictionError."""
     if tokens > WORK_TOKENS:
-        what = f"For this the model would read {tokens:,} tokens; at most {WORK_TOKENS:,} are read for one question."
+        many = f"{tokens:,}" if tokens < 10**9 else "billions of"
+        what = f"For this the model would read {many} tokens; at most {WORK_TOKENS:,} are read for one question."
         raise PredictionError(what, fix)

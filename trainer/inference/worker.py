@@ -95,10 +95,16 @@ class FillService:
         return self._answer("fill_many", texts, model, top_k)
 
     def fill_jointly(
-        self, text: str, model: str = "bundled", count: float = 5, order: str = "confidence", pieces: float = 1
+        self,
+        text: str,
+        model: str = "bundled",
+        count: float = 5,
+        order: str = "confidence",
+        pieces: float = 1,
+        repeats: bool = True,
     ) -> list[JointFilling]:
         """As `MaskFiller.fill_jointly`."""
-        return self._answer("fill_jointly", text, model, count, order, pieces)
+        return self._answer("fill_jointly", text, model, count, order, pieces, repeats)
 
     def rank(self, text: str, targets: Sequence[str], model: str = "bundled") -> list[tuple[ScoredTarget, ...]]:
         """As `MaskFiller.rank`."""
