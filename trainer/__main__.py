@@ -1,4 +1,4 @@
-"""The shell: `python -m trainer fit | resume | preview | predict | evaluate`."""
+"""The shell: `python -m trainer fit | resume | preview | predict | score | evaluate`."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from typing import Any, TextIO
 from trainer.config import TrainConfig, kind_of
 from trainer.errors import ConfigError, RunError, TrainerError, TrainingError
 from trainer.events import Event, in_words
+from trainer.predictions import ScoredTarget
 from trainer.presets import recommended
 from trainer.runs.folder import RunFolder, new_run_id, run_ids
 
@@ -105,14 +106,48 @@ def predict_command(options: argparse.Namespace, out: TextIO) -> None:
     """Fills the masks of a text."""
     from trainer.inference.fill_mask import MaskFiller
 
-    targets = [word for word in (options.targets or "").split(",") if word.strip()]
-    filled = MaskFiller().fill(options.text, options.model, options.top_k, targets)
-    if options.json:
-        answer = [[asdict(candidate) for candidate in mask.candidates] for mask in filled]
-        print(json.dumps(answer, ensure_ascii=False, indent=2), file=out)
+    filler = MaskFiller()
+    if options.joint:
+        fillings = filler.fill_jointly(options.text, options.model, options.top_k)
+        lines = [f"{one.log_probability:8.3f}  {' / '.join(one.words):20}  {one.sequence}" for one in fillings]
+        print(_json([asdict(one) for one in fillings]) if options.json else "\n".join(lines), file=out)
         return
-    for candidate in (candidate for mask in filled for candidate in mask.candidates):
-        print(f"{candidate.score:7.2%}  {candidate.token_str!r:20}  {candidate.sequence}", file=out)
+    targets = [word for word in (options.targets or "").split(",") if word.strip()]
+    if targets:
+        ranked = filler.rank(options.text, targets, options.model)
+        answer = [[_as_candidate(target) for target in mask] for mask in ranked]
+    else:
+        filled = filler.fill(options.text, options.model, options.top_k)
+        answer = [[asdict(candidate) for candidate in mask.candidates] for mask in filled]
+    lines = [f"{one['score']:7.2%}  {one['token_str']!r:20}  {one['sequence']}" for mask in answer for one in mask]
+    print(_json(answer) if options.json else "\n".join(lines), file=out)
+
+
+def score_command(options: argparse.Namespace, out: TextIO) -> None:
+    """Tells how much each token of a text surprises a model, in nats, and the text's pseudo-perplexity."""
+    from trainer.inference.fill_mask import MaskFiller
+
+    scored = MaskFiller().score(options.text, options.model)
+    lines = [f"{token.nats:7.3f}  {token.text}" for token in scored.tokens]
+    lines.append(
+        f"{scored.nats:,.3f} nats for {scored.count} tokens, pseudo-perplexity {scored.pseudo_perplexity:,.4g}"
+    )
+    print(_json(asdict(scored)) if options.json else "\n".join(lines), file=out)
+
+
+def _as_candidate(target: ScoredTarget) -> dict[str, Any]:
+    """A given word as other answers are told; of several tokens when it has them."""
+    alone = len(target.tokens) == 1
+    return {
+        "score": target.score,
+        "token": target.tokens[0] if alone else list(target.tokens),
+        "token_str": target.pieces[0] if alone else target.word,
+        "sequence": target.sequence,
+    }
+
+
+def _json(answer: Any) -> str:
+    return json.dumps(answer, ensure_ascii=False, indent=2)
 
 
 def evaluate_command(options: argparse.Namespace, out: TextIO) -> None:
@@ -212,11 +247,15 @@ def _parser() -> argparse.ArgumentParser:
             subparser.add_argument(f"--{f.name.replace('_', '-')}", metavar="VALUE", help=text, **optional)
     for subparser in (add("resume", resume_command), add("run", run_command)):
         subparser.add_argument("folder", metavar="DIR", help="A run folder.")
-    predict = add("predict", predict_command)
-    predict.add_argument("text", metavar="TEXT", help="A text with <mask> in it.")
-    predict.add_argument("--model", default="bundled", help="`bundled`, a Hub id, or a model folder.")
-    predict.add_argument("--top-k", type=float, default=5, help="How many candidates; default 5.")
-    predict.add_argument("--targets", metavar="A,B", help="Score these words instead.")
+    predict, score = add("predict", predict_command), add("score", score_command)
+    predict.add_argument("text", metavar="TEXT", help="A text with <mask>, [MASK] or ___ in it.")
+    predict.add_argument("--top-k", type=float, default=5, help="How many answers; default 5.")
+    chosen = predict.add_mutually_exclusive_group()
+    chosen.add_argument("--targets", metavar="A,B", help="Score these words instead, of any number of tokens.")
+    chosen.add_argument("--joint", action="store_true", help="Fill all masks together; scores are in nats.")
+    score.add_argument("text", metavar="TEXT", help="A text; masks in it stay hidden.")
+    for subparser in (predict, score):
+        subparser.add_argument("--model", default="bundled", help="`bundled`, a Hub id, or a model folder.")
     return parser
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -18,7 +19,7 @@ import pytest
 
 from trainer.errors import ModelError, PredictionError
 from trainer.inference.fill_mask import MaskFiller
-from trainer.inference.worker import FillService, WorkerFacts
+from trainer.inference.worker import FillService, Turns, WorkerFacts
 
 pytestmark = pytest.mark.slow
 
@@ -103,6 +104,57 @@ def test_answers_are_those_of_the_filler_itself(service: FillService, tiny_model
         expected, found = MaskFiller().fill(*request), service.fill(*request)
         assert [[c.token for c in m.candidates] for m in found] == [[c.token for c in m.candidates] for m in expected]
         assert [m.candidates[0].sequence for m in found] == [m.candidates[0].sequence for m in expected]
+
+
+@pytest.mark.parametrize(
+    ("method", "request_"),
+    [
+        ("fill_many", (["A <mask>.", "No gap here."], "bundled", 2)),
+        ("fill_jointly", ("A <mask> and a ___.", "bundled", 3, "left_to_right", 2, False)),
+        ("rank", ("A <mask>.", ["water", "unforeseeable"])),
+        ("score", ("The Sun is a star.",)),
+        ("compare", ("A <mask> is hot.", "bundled", "bundled", 2)),
+    ],
+)
+def test_every_question_is_answered_as_by_the_filler_itself(
+    method: str, request_: tuple[Any, ...], service: FillService
+) -> None:
+    expected, found = getattr(MaskFiller(), method)(*request_), getattr(service, method)(*request_)
+    # The last digits depend on the number of threads.
+    assert re.sub(r"-?\d+\.\d+(e-?\d+)?", "", repr(found)) == re.sub(r"-?\d+\.\d+(e-?\d+)?", "", repr(expected))
+
+
+def test_a_file_is_answered_part_by_part_and_others_get_their_turn_in_between(
+    service: FillService, worker: WorkerFacts, tmp_path: Path
+) -> None:
+    path = tmp_path / "sentences.txt"
+    path.write_text("The ___ is large.\n" * 200 + "No gap here.\n", encoding="utf-8")
+    told = service.fill_file(str(path), top_k=2)
+    first = next(told)
+    assert (first.done, first.total, len(first.rows)) == (64, 201, 128)
+    assert service.fill(SENTENCE)  # while the file waits for whoever reads it
+    rest = list(told)
+    assert rest[-1].done == 201 and rest[-1].rows[-1].error.startswith("There is no <mask>")
+    with pytest.raises(PredictionError, match="can't be read"):
+        next(service.fill_file(str(tmp_path / "missing.csv")))
+    assert service.facts() == worker
+
+
+def test_requests_are_answered_in_the_order_they_came() -> None:
+    turns, order = Turns(), []
+
+    def wait(number: int) -> None:
+        with turns.take(PATIENCE_SECONDS):
+            order.append(number)
+
+    with ThreadPoolExecutor(20) as threads, turns.take(1):
+        for number in range(20):
+            threads.submit(wait, number)
+            wait_until(lambda expected=number + 2: len(turns._queue) == expected)
+        with pytest.raises(PredictionError, match="Others are being answered"), turns.take(0.01):
+            pass
+        assert order == [] and len(turns._queue) == 21  # whoever gave up stands in nobody's way
+    assert order == list(range(20))
 
 
 def test_facts_name_process_and_device(worker: WorkerFacts) -> None:

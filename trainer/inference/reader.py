@@ -71,7 +71,7 @@ class Reader:
         own = self.tokenizer.mask_token
         spans = find_masks(text, own)
         if len(spans) > MASKS:
-            raise PredictionError(f"The text has {len(spans)} masks; at most {MASKS} are filled.", "Leave some out.")
+            raise PredictionError(f"The text has {len(spans):,} masks; at most {MASKS} are filled.", "Leave some out.")
         edges = [0, *(edge for span in spans for edge in span), len(text)]
         spelled = own.join(text[start:end] for start, end in zip(edges[::2], edges[1::2], strict=True))
         ids = self._tokenize(spelled)
