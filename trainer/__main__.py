@@ -17,7 +17,7 @@ from typing import Any, TextIO
 from trainer.config import TrainConfig, kind_of
 from trainer.errors import ConfigError, RunError, TrainerError, TrainingError
 from trainer.events import Event, in_words
-from trainer.predictions import ScoredTarget
+from trainer.predictions import shown
 from trainer.presets import recommended
 from trainer.runs.folder import RunFolder, new_run_id, run_ids
 
@@ -108,46 +108,24 @@ def predict_command(options: argparse.Namespace, out: TextIO) -> None:
 
     filler = MaskFiller()
     if options.joint:
-        fillings = filler.fill_jointly(options.text, options.model, options.top_k)
-        lines = [f"{one.log_probability:8.3f}  {' / '.join(one.words):20}  {one.sequence}" for one in fillings]
-        print(_json([asdict(one) for one in fillings]) if options.json else "\n".join(lines), file=out)
-        return
-    targets = [word for word in (options.targets or "").split(",") if word.strip()]
-    if targets:
+        _answer(filler.fill_jointly(options.text, options.model, options.top_k), options, out)
+    elif targets := [word for word in (options.targets or "").split(",") if word.strip()]:
         ranked = filler.rank(options.text, targets, options.model)
-        answer = [[_as_candidate(target) for target in mask] for mask in ranked]
+        _answer([[target.candidate for target in mask] for mask in ranked], options, out)
     else:
-        filled = filler.fill(options.text, options.model, options.top_k)
-        answer = [[asdict(candidate) for candidate in mask.candidates] for mask in filled]
-    lines = [f"{one['score']:7.2%}  {one['token_str']!r:20}  {one['sequence']}" for mask in answer for one in mask]
-    print(_json(answer) if options.json else "\n".join(lines), file=out)
+        _answer([mask.candidates for mask in filler.fill(options.text, options.model, options.top_k)], options, out)
 
 
 def score_command(options: argparse.Namespace, out: TextIO) -> None:
     """Tells how much each token of a text surprises a model, in nats, and the text's pseudo-perplexity."""
     from trainer.inference.fill_mask import MaskFiller
 
-    scored = MaskFiller().score(options.text, options.model)
-    lines = [f"{token.nats:7.3f}  {token.text}" for token in scored.tokens]
-    lines.append(
-        f"{scored.nats:,.3f} nats for {scored.count} tokens, pseudo-perplexity {scored.pseudo_perplexity:,.4g}"
-    )
-    print(_json(asdict(scored)) if options.json else "\n".join(lines), file=out)
+    _answer(MaskFiller().score(options.text, options.model), options, out)
 
 
-def _as_candidate(target: ScoredTarget) -> dict[str, Any]:
-    """A given word as other answers are told; of several tokens when it has them."""
-    alone = len(target.tokens) == 1
-    return {
-        "score": target.score,
-        "token": target.tokens[0] if alone else list(target.tokens),
-        "token_str": target.pieces[0] if alone else target.word,
-        "sequence": target.sequence,
-    }
-
-
-def _json(answer: Any) -> str:
-    return json.dumps(answer, ensure_ascii=False, indent=2)
+def _answer(answer: Any, options: argparse.Namespace, out: TextIO) -> None:
+    told = json.dumps(answer, default=asdict, ensure_ascii=False, indent=2) if options.json else shown(answer)
+    print(told, file=out)
 
 
 def evaluate_command(options: argparse.Namespace, out: TextIO) -> None:
