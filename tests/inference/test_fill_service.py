@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import shutil
@@ -19,7 +20,8 @@ import pytest
 
 from trainer.errors import ModelError, PredictionError
 from trainer.inference.fill_mask import MaskFiller
-from trainer.inference.worker import FillService, Turns, WorkerFacts
+from trainer.inference.turns import Turns
+from trainer.inference.worker import FillService, WorkerFacts
 
 pytestmark = pytest.mark.slow
 
@@ -162,6 +164,14 @@ def test_facts_name_process_and_device(worker: WorkerFacts) -> None:
     assert worker.device in ("cpu", "cuda", "mps") and worker.device_name
 
 
+@pytest.mark.parametrize(
+    ("text", "top_k"), [(None, 5), (b"A <mask>.", 5), ("A <mask>.", None), ("A <mask>.", math.nan)]
+)
+def test_what_is_no_request_is_a_sentence(text: Any, top_k: Any, service: FillService) -> None:
+    with pytest.raises(PredictionError, match="it must be"):
+        service.fill(text, "bundled", top_k)
+
+
 def test_errors_keep_type_what_and_fix_across_the_processes(service: FillService, worker: WorkerFacts) -> None:
     with pytest.raises(ModelError) as unknown:
         service.fill(SENTENCE, "no such model")
@@ -179,6 +189,24 @@ def test_panic_in_the_tokenizer_is_a_sentence_and_the_worker_goes_on(
     with pytest.raises(PredictionError, match=r"The model failed on this text: PanicException"):
         service.fill("<mask> " + "a" * 40 + "!", folder)
     assert service.fill(SENTENCE) and service.facts() == worker
+
+
+def test_who_waits_is_answered_together_and_a_text_that_fails_takes_nobody_along(
+    service: FillService, worker: WorkerFacts, hostile: Callable[[dict[str, Any]], str]
+) -> None:
+    folder = hostile({"type": "Replace", "pattern": {"Regex": "(a+)+$"}, "content": "b"})
+    texts = ["A <mask>.", "No gap.", "<mask> " + "a" * 40 + "!", "B <mask>.", "C ___."]
+    with ThreadPoolExecutor(len(texts)) as threads:
+        with service._turns.take(1):
+            requests = [threads.submit(service.fill, text, folder, 2) for text in texts]
+            wait_until(lambda: len(service._turns._queue) == len(texts) + 1)
+        errors = [request.exception() for request in requests]
+    assert [error and str(error)[:22] for error in errors] == [
+        None, "There is no <mask> in ", "The model failed on th", None, None
+    ]  # fmt: skip
+    expected = MaskFiller().fill("B <mask>.", folder, 2)
+    assert [c.token for c in requests[3].result()[0].candidates] == [c.token for c in expected[0].candidates]
+    assert service._waiting == [] and service.facts() == worker
 
 
 def test_tokenizer_that_aborts_the_process_is_a_sentence_and_the_next_request_is_answered(
