@@ -28,8 +28,12 @@ ENGINE = {"torch", "transformers", "datasets", "accelerate", "evaluate", "huggin
 RULES = {
     "trainer/__init__.py": {"trainer.config", "trainer.engine.loop", "trainer.inference.fill_mask"},  # when asked for
     "trainer/engine/": LAYER_1 | ENGINE | {"trainer", "trainer.engine", "tokenizers"},
-    "trainer/inference/worker.py": LAYER_1,  # its module is loaded by the page; for the child's functions see below
-    "trainer/inference/": LAYER_1 | {"torch", "transformers", "trainer.engine.hardware", "trainer.engine.model"},
+    # Loaded by the page; for the child's functions see below.
+    "trainer/inference/worker.py": LAYER_1 | {"trainer.inference.sentences", "trainer.inference.turns"},
+    "trainer/inference/sentences.py": LAYER_1,
+    "trainer/inference/turns.py": LAYER_1,
+    "trainer/inference/": LAYER_1
+    | {"trainer.inference", "torch", "transformers", "trainer.engine.hardware", "trainer.engine.model"},
     "trainer/runs/": LAYER_1 | {"trainer.runs"},
     "trainer/hub/": LAYER_1 | {"trainer.hub", "huggingface_hub"},
     # Services come as arguments; the worker's module is standard library alone, and the page names its class.
@@ -43,7 +47,7 @@ RULES = {
 # Run in the child process alone.
 IN_THE_CHILD = {
     "trainer/inference/worker.py": (
-        {"_limit_memory", "_warm_up", "_fill"},
+        {"_limit_memory", "_warm_up", "_answer"},
         {"torch", "trainer.engine.hardware", "trainer.inference.fill_mask"},
     )
 }

@@ -15,15 +15,20 @@ from trainer.errors import ConfigError
 SCHEDULES = ("linear", "cosine", "constant")
 MISTYPED = (KeyError, TypeError, ValueError, OverflowError)  # what reading a value as a type may raise
 PRECISIONS = ("auto", "float32", "bf16")
-MASK_SPELLINGS = ("<mask>", "[MASK]")
+MASK = r"(?i:<mask>|\[mask\])|_{3,}"  # as people write it
 SHAPE = re.compile(r"mini|\d{1,9}x\d{1,9}x\d{1,9}x\d{1,9}", re.ASCII)
 # The smallest vocabulary holds all bytes and the special tokens.
 SHAPE_LIMITS = {"hidden size": (8, 4096), "layers": (1, 128), "heads": (1, 256), "vocabulary": (261, 200_000)}
 
 
+def find_masks(text: str, own: str = "") -> list[tuple[int, int]]:
+    """Where the masks of a text begin and end: `<mask>`, `[MASK]`, `___` or longer, and a model's `own` spelling."""
+    return [found.span() for found in re.finditer(f"{re.escape(own)}|{MASK}" if own else MASK, text)]
+
+
 def split_at_masks(text: str) -> list[str]:
     """The parts of a text around its masks, however they are spelled: one more than it has masks."""
-    return re.split("|".join(map(re.escape, MASK_SPELLINGS)), text)
+    return re.split(MASK, text)
 
 
 def setting(

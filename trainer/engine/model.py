@@ -39,15 +39,17 @@ class MaskedLanguageModel(nn.Module):
         self.precision = precision
         self.head = HEADS.get(model.config.model_type)
 
-    def logits(self, input_ids: Tensor, positions: Tensor) -> Tensor:
+    def logits(self, input_ids: Tensor, positions: Tensor, attention_mask: Tensor | None = None) -> Tensor:
         """Scores of every token of the vocabulary at some positions; heads not in `HEADS` compute all the others too.
 
-        Shapes: input_ids (texts, tokens), none padded; positions (masked,) into them flattened -> (masked, vocabulary).
+        Shapes: input_ids (texts, tokens), padded only with an attention_mask like it (1: read, 0: padding);
+        positions (masked,) into them flattened -> (masked, vocabulary).
         """
         with torch.autocast(input_ids.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
+            batch = {"input_ids": input_ids, "attention_mask": attention_mask}
             if self.head is None:
-                return self.model(input_ids=input_ids).logits.flatten(0, 1)[positions]
-            hidden = self.model.base_model(input_ids=input_ids)[0]  # (texts, tokens, width)
+                return self.model(**batch).logits.flatten(0, 1)[positions]
+            hidden = self.model.base_model(**batch)[0]  # (texts, tokens, width)
             return self.head(self.model, hidden.flatten(0, 1)[positions])
 
     def forward(self, input_ids: Tensor, positions: Tensor, targets: Tensor) -> Tensor:
