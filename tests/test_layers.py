@@ -29,8 +29,9 @@ RULES = {
     "trainer/__init__.py": {"trainer.config", "trainer.engine.loop", "trainer.inference.fill_mask"},  # when asked for
     "trainer/engine/": LAYER_1 | ENGINE | {"trainer", "trainer.engine", "tokenizers"},
     # Loaded by the page; for the child's functions see below.
-    "trainer/inference/worker.py": LAYER_1 | {"trainer.inference.sentences"},
+    "trainer/inference/worker.py": LAYER_1 | {"trainer.inference.sentences", "trainer.inference.turns"},
     "trainer/inference/sentences.py": LAYER_1,
+    "trainer/inference/turns.py": LAYER_1,
     "trainer/inference/": LAYER_1
     | {"trainer.inference", "torch", "transformers", "trainer.engine.hardware", "trainer.engine.model"},
     "trainer/runs/": LAYER_1 | {"trainer.runs"},

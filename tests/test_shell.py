@@ -431,7 +431,30 @@ def test_predict_scores_targets_in_the_order_given(tiny_model: Callable[[str], P
     arguments = ("predict", "A <mask>.", "--model", str(tiny_model("roberta")), "--json", "--targets")
     (candidates,) = shell(*arguments, "of, the,and").json
     assert [candidate["token_str"] for candidate in candidates] == [" of", " the", " and"]
-    assert_refused(shell(*arguments, "the,unforeseeable"), "'unforeseeable'")
+    assert all(list(one) == ["score", "token", "token_str", "sequence"] for one in candidates)
+    (candidates,) = shell(*arguments, "the,unforeseeable").json
+    assert isinstance(candidates[0]["token"], int) and len(candidates[1]["token"]) > 3
+    assert candidates[1]["token_str"] == "unforeseeable" and 0 < candidates[1]["score"] < candidates[0]["score"]
+    assert candidates[1]["sequence"].split() == ["A", "unforeseeable."]
+    assert_refused(shell(*arguments, "the,</s>"), "'</s>'")
+
+
+def test_predict_fills_all_masks_together_when_asked(shell: Shell) -> None:
+    arguments = ("predict", "The ___ orbits the ___.", "--joint", "--top-k", "3")
+    fillings = shell(*arguments, "--json").json
+    assert [list(one) for one in fillings] == [["words", "log_probability", "pieces", "sequence"]] * 3
+    assert fillings[0]["sequence"] == "The {} orbits the {}.".format(*fillings[0]["words"])
+    lines = shell(*arguments).out.splitlines()
+    assert len(lines) == 3 and all("orbits" in line for line in lines)
+
+
+def test_score_tells_the_surprisal_of_every_token(shell: Shell) -> None:
+    scored = shell("score", "Water boils.", "--json").json
+    assert [token["text"] for token in scored["tokens"]][-1] == "." and scored["windows"] == 1
+    assert scored["pseudo_perplexity"] == pytest.approx(math.exp(scored["nats"] / scored["count"]))
+    lines = shell("score", "Water boils.").out.splitlines()
+    assert len(lines) == len(scored["tokens"]) + 1 and "pseudo-perplexity" in lines[-1]
+    assert_refused(shell("score", "___", "--json"), "no word in the text")
 
 
 def test_predict_without_json_prints_a_line_for_every_candidate(shell: Shell) -> None:
@@ -450,8 +473,9 @@ def test_predict_without_json_prints_a_line_for_every_candidate(shell: Shell) ->
         (("A <mask>.", "--model", "nobody/nothing"), "'nobody/nothing'"),
         (("A <mask> \udcff.",), "half a character"),
         ((), "required: TEXT"),
+        (("A <mask>.", "--joint", "--targets", "a"), "not allowed with argument --joint"),
     ],
-    ids=["no mask", "top_k 0", "top_k 2.5", "top_k nan", "top_k five", "model", "bytes", "no text"],
+    ids=["no mask", "top_k 0", "top_k 2.5", "top_k nan", "top_k five", "model", "bytes", "no text", "both"],
 )
 def test_predict_refuses_what_cannot_be_answered(arguments: tuple[str, ...], expected: str, shell: Shell) -> None:
     assert_refused(shell("predict", *arguments, "--json"), expected)

@@ -1,4 +1,4 @@
-"""The shell: `python -m trainer fit | resume | preview | predict | evaluate`."""
+"""The shell: `python -m trainer fit | resume | preview | predict | score | evaluate`."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from typing import Any, TextIO
 from trainer.config import TrainConfig, kind_of
 from trainer.errors import ConfigError, RunError, TrainerError, TrainingError
 from trainer.events import Event, in_words
+from trainer.predictions import shown
 from trainer.presets import recommended
 from trainer.runs.folder import RunFolder, new_run_id, run_ids
 
@@ -105,14 +106,26 @@ def predict_command(options: argparse.Namespace, out: TextIO) -> None:
     """Fills the masks of a text."""
     from trainer.inference.fill_mask import MaskFiller
 
-    targets = [word for word in (options.targets or "").split(",") if word.strip()]
-    filled = MaskFiller().fill(options.text, options.model, options.top_k, targets)
-    if options.json:
-        answer = [[asdict(candidate) for candidate in mask.candidates] for mask in filled]
-        print(json.dumps(answer, ensure_ascii=False, indent=2), file=out)
-        return
-    for candidate in (candidate for mask in filled for candidate in mask.candidates):
-        print(f"{candidate.score:7.2%}  {candidate.token_str!r:20}  {candidate.sequence}", file=out)
+    filler = MaskFiller()
+    if options.joint:
+        _answer(filler.fill_jointly(options.text, options.model, options.top_k), options, out)
+    elif targets := [word for word in (options.targets or "").split(",") if word.strip()]:
+        ranked = filler.rank(options.text, targets, options.model)
+        _answer([[target.candidate for target in mask] for mask in ranked], options, out)
+    else:
+        _answer([mask.candidates for mask in filler.fill(options.text, options.model, options.top_k)], options, out)
+
+
+def score_command(options: argparse.Namespace, out: TextIO) -> None:
+    """Tells how much each token of a text surprises a model, in nats, and the text's pseudo-perplexity."""
+    from trainer.inference.fill_mask import MaskFiller
+
+    _answer(MaskFiller().score(options.text, options.model), options, out)
+
+
+def _answer(answer: Any, options: argparse.Namespace, out: TextIO) -> None:
+    told = json.dumps(answer, default=asdict, ensure_ascii=False, indent=2) if options.json else shown(answer)
+    print(told, file=out)
 
 
 def evaluate_command(options: argparse.Namespace, out: TextIO) -> None:
@@ -212,11 +225,15 @@ def _parser() -> argparse.ArgumentParser:
             subparser.add_argument(f"--{f.name.replace('_', '-')}", metavar="VALUE", help=text, **optional)
     for subparser in (add("resume", resume_command), add("run", run_command)):
         subparser.add_argument("folder", metavar="DIR", help="A run folder.")
-    predict = add("predict", predict_command)
-    predict.add_argument("text", metavar="TEXT", help="A text with <mask> in it.")
-    predict.add_argument("--model", default="bundled", help="`bundled`, a Hub id, or a model folder.")
-    predict.add_argument("--top-k", type=float, default=5, help="How many candidates; default 5.")
-    predict.add_argument("--targets", metavar="A,B", help="Score these words instead.")
+    predict, score = add("predict", predict_command), add("score", score_command)
+    predict.add_argument("text", metavar="TEXT", help="A text with <mask>, [MASK] or ___ in it.")
+    predict.add_argument("--top-k", type=float, default=5, help="How many answers; default 5.")
+    chosen = predict.add_mutually_exclusive_group()
+    chosen.add_argument("--targets", metavar="A,B", help="Score these words instead, of any number of tokens.")
+    chosen.add_argument("--joint", action="store_true", help="Fill all masks together; scores are in nats.")
+    score.add_argument("text", metavar="TEXT", help="A text; masks in it stay hidden.")
+    for subparser in (predict, score):
+        subparser.add_argument("--model", default="bundled", help="`bundled`, a Hub id, or a model folder.")
     return parser
 
 

@@ -1,4 +1,4 @@
-"""What a prediction returns, and how the rows of many sentences are saved."""
+"""What a prediction returns, how the shell shows it, and how the rows of many sentences are saved."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Candidate:
     """One token that could stand where the mask is; the fields of `pipeline("fill-mask")`."""
 
     score: float  # probability, 0..1
-    token: int
+    token: int | tuple[int, ...]  # several only for a given word
     token_str: str
     sequence: str  # what the model read, with this token filled in
 
@@ -51,6 +51,13 @@ class ScoredTarget:
     score: float  # probability, 0..1
     share: float  # of the candidates' probabilities added up, 0..1
     sequence: str  # what the model read, with this word filled in
+
+    @property
+    def candidate(self) -> Candidate:
+        """Told as other answers are."""
+        token = self.tokens[0] if len(self.tokens) == 1 else self.tokens
+        token_str = self.pieces[0] if len(self.pieces) == 1 else self.word
+        return Candidate(score=self.score, token=token, token_str=token_str, sequence=self.sequence)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +113,23 @@ class FilePart:
     total: int
 
 
+def shown(answer: object) -> str:
+    """An answer, or nested lists of some, as lines for the shell."""
+    match answer:
+        case Candidate():
+            return f"{answer.score:7.2%}  {answer.token_str!r:20}  {answer.sequence}"
+        case JointFilling():
+            return f"{answer.log_probability:8.3f}  {' / '.join(answer.words):20}  {answer.sequence}"
+        case ScoredToken():
+            return f"{answer.nats:8.3f}  {answer.text}"
+        case ScoredSentence():
+            mean = "" if answer.pseudo_perplexity is None else f", pseudo-perplexity {answer.pseudo_perplexity:,.4g}"
+            return f"{shown(answer.tokens)}\n{answer.nats:8.3f}  nats for {answer.count} tokens{mean}"
+        case list() | tuple():
+            return "\n".join(map(shown, answer))
+    raise TypeError(answer)
+
+
 def write_csv(rows: Iterable[SentenceRow], path: Path) -> None:
     """The rows with a header; a cell that a spreadsheet would run as a formula begins with an apostrophe.
 
@@ -124,4 +148,4 @@ def write_jsonl(rows: Iterable[SentenceRow], path: Path) -> None:
 
 
 def _inert(cell: object) -> object:
-    return f"'{cell}" if isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell
+    return f"'{cell}" if isinstance(cell, str) and cell.lstrip().startswith(("=", "+", "-", "@")) else cell

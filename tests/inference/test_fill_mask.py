@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,10 +11,10 @@ import pytest
 import torch
 import transformers
 
-from trainer.errors import ModelError, PredictionError
-from trainer.inference.fill_mask import MODELS_KEPT, MaskFiller
+from trainer.errors import ModelError, PredictionError, TrainerError
+from trainer.inference.fill_mask import MaskFiller
 
-KINDS = ("roberta", "bert", "distilbert")
+KINDS = ("roberta", "bert", "distilbert", "modernbert")
 SENTENCES = (
     "The Milky Way is a <mask> galaxy.",
     "<mask> boils at a hundred degrees.",
@@ -39,31 +37,15 @@ SENTENCES = (
     "Stars \N{SPARKLES} are <mask> \N{GRINNING FACE}",
     "THE EARTH ORBITS THE <mask>.",
 )
-TWO_MASKS = ("The <mask> orbits the <mask>.", "<mask><mask>", "<mask> is <mask>, they said.")
-
-
-@pytest.fixture(scope="module")
-def model(tiny_model: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
-    """Random models whose opinions are strong, so that no two scores are nearly equal."""
-    made: dict[str, str] = {}
-
-    def make(kind: str) -> str:
-        if kind not in made:
-            folder = tmp_path_factory.mktemp("strong") / kind
-            shutil.copytree(tiny_model(kind), folder)
-            network = transformers.AutoModelForMaskedLM.from_pretrained(folder)
-            with torch.no_grad():
-                network.get_input_embeddings().weight.mul_(25)
-            network.save_pretrained(folder)
-            made[kind] = str(folder)
-        return made[kind]
-
-    return make
-
-
-@pytest.fixture(scope="module")
-def filler() -> MaskFiller:
-    return MaskFiller()
+SEVERAL_MASKS = (
+    "The <mask> orbits the <mask>.",
+    "<mask><mask>",
+    "<mask> is <mask>, they said.",
+    "The <mask> of <mask> is <mask>.",
+    "<mask> and <mask>, <mask> and <mask>.",
+    "<mask>",
+    "A <mask> on a <mask> in a <mask> by a <mask> is <mask>.",
+)
 
 
 @pytest.fixture(scope="module", params=KINDS)
@@ -71,6 +53,16 @@ def both(request: pytest.FixtureRequest, model: Callable[[str], str]) -> tuple[s
     """The folder of a model, and the library's pipeline for it."""
     folder = model(request.param)
     return folder, transformers.pipeline("fill-mask", model=folder, top_k=5, device="cpu")
+
+
+def tiny_bert(folder: Path, tokenizer: Any) -> str:
+    """A random model for a tokenizer of a few words."""
+    tokenizer.save_pretrained(folder)
+    config = transformers.BertConfig(
+        vocab_size=len(tokenizer), hidden_size=8, num_hidden_layers=1, num_attention_heads=1, intermediate_size=8
+    )
+    transformers.BertForMaskedLM(config).save_pretrained(folder)
+    return str(folder)
 
 
 def spelled(text: str, pipeline: Any) -> str:
@@ -88,15 +80,32 @@ def test_single_mask_gets_the_pipelines_answer(text: str, both: tuple[str, Any],
     assert [c.sequence for c in mine.candidates] == [answer["sequence"] for answer in theirs]
 
 
-@pytest.mark.parametrize("text", TWO_MASKS)
+@pytest.mark.parametrize("text", SEVERAL_MASKS)
 def test_every_mask_of_several_gets_the_pipelines_tokens(text: str, both: tuple[str, Any], filler: MaskFiller) -> None:
     folder, pipeline = both
     mine = filler.fill(text, folder)
     theirs = pipeline(spelled(text, pipeline))
-    assert len(mine) == len(theirs) == 2
+    theirs = theirs if isinstance(theirs[0], list) else [theirs]
+    assert len(mine) == len(theirs) == text.count("<mask>")
     for mask, answers in zip(mine, theirs, strict=True):
         assert [c.token for c in mask.candidates] == [answer["token"] for answer in answers]
         assert [c.score for c in mask.candidates] == pytest.approx([a["score"] for a in answers], abs=1e-6)
+
+
+def test_many_texts_at_once_get_the_answers_they_get_alone(both: tuple[str, Any], filler: MaskFiller) -> None:
+    folder, _ = both
+    texts = ["No gap here.", *SENTENCES, *SEVERAL_MASKS, "The " + "long " * 300 + "<mask> end."]
+    together = filler.fill_many(texts, folder)
+    assert isinstance(together[0], PredictionError) and "no <mask>" in together[0].what
+    for text, found in zip(texts[1:], together[1:], strict=True):
+        expected = filler.fill(text, folder)
+        assert not isinstance(found, TrainerError)
+        assert [[c.token for c in mask.candidates] for mask in found] == [
+            [c.token for c in mask.candidates] for mask in expected
+        ]
+        for mine, alone in zip(found, expected, strict=True):
+            assert [c.score for c in mine.candidates] == pytest.approx([c.score for c in alone.candidates], abs=1e-6)
+            assert [c.sequence for c in mine.candidates] == [c.sequence for c in alone.candidates]
 
 
 @pytest.mark.parametrize(
@@ -115,10 +124,21 @@ def test_sequence_of_several_masks_fills_one_and_leaves_the_others_visible(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_either_spelling_of_the_mask_is_understood(kind: str, model: Callable[[str], str], filler: MaskFiller) -> None:
-    asked = [filler.fill(f"A {mask} is a {mask}.", model(kind)) for mask in ("<mask>", "[MASK]")]
-    assert asked[0] == asked[1]
-    assert len(filler.fill("A <mask> is a [MASK].", model(kind))) == 2
+def test_any_spelling_of_the_mask_is_understood(kind: str, model: Callable[[str], str], filler: MaskFiller) -> None:
+    plain = filler.fill("A <mask> is a <mask>.", model(kind))
+    for mask in ("[MASK]", "___", "________", "<MASK>", "[mask]"):
+        found = filler.fill(f"A {mask} is a {mask}.", model(kind))
+        assert [one.candidates for one in found] == [one.candidates for one in plain]
+        assert [(one.start, one.end) for one in found] == [(2, 2 + len(mask)), (8 + len(mask), 8 + 2 * len(mask))]
+    assert len(filler.fill("A <mask> is a [MASK], ___.", model(kind))) == 3
+
+
+def test_the_models_own_spelling_of_the_mask_is_understood(tmp_path: Path, filler: MaskFiller) -> None:
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "@gap@", "water", "boils", "."]
+    tokenizer = transformers.BertTokenizer(vocab={word: i for i, word in enumerate(words)}, mask_token="@gap@")
+    folder = tiny_bert(tmp_path, tokenizer)
+    own, usual = (filler.fill(f"Water {mask}.", folder) for mask in ("@gap@", "<mask>"))
+    assert own[0].candidates == usual[0].candidates and (own[0].start, own[0].end) == (6, 11)
 
 
 def test_scores_are_shares_of_the_whole_vocabulary_most_likely_first(
@@ -170,6 +190,8 @@ def test_top_k_out_of_range_or_of_another_type_names_value_and_limit(
 ) -> None:
     with pytest.raises(PredictionError) as caught:
         filler.fill("A <mask>.", model("roberta"), top_k=top_k)
+    with pytest.raises(PredictionError):
+        filler.fill_many(["A <mask>."], model("roberta"), top_k)
     assert str(caught.value).startswith(f"top_k is {top_k!r}; it must be a whole number")
     assert "1 to 100" in str(caught.value)
 
@@ -181,12 +203,8 @@ def test_whole_top_k_may_come_as_a_float_for_json_has_no_other(model: Callable[[
 
 def test_top_k_above_a_small_vocabulary_returns_all_of_it(tmp_path: Path, filler: MaskFiller) -> None:
     words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "water", "boils", "."]
-    transformers.BertTokenizer(vocab={word: i for i, word in enumerate(words)}).save_pretrained(tmp_path)
-    config = transformers.BertConfig(
-        vocab_size=len(words), hidden_size=8, num_hidden_layers=1, num_attention_heads=1, intermediate_size=8
-    )
-    transformers.BertForMaskedLM(config).save_pretrained(tmp_path)
-    (mask,) = filler.fill("Water <mask>.", str(tmp_path), top_k=100)
+    folder = tiny_bert(tmp_path, transformers.BertTokenizer(vocab={word: i for i, word in enumerate(words)}))
+    (mask,) = filler.fill("Water <mask>.", folder, top_k=100)
     assert {candidate.token for candidate in mask.candidates} == set(range(len(words)))
 
 
@@ -195,13 +213,12 @@ def test_top_k_above_a_small_vocabulary_returns_all_of_it(tmp_path: Path, filler
     [
         ("", "no <mask>"),
         ("No gap here.", "no <mask>"),
-        ("< mask > [mask] <MASK>", "no <mask>"),
+        ("< mask > mask [ mask ] __", "no <mask>"),
         ("A <mask> \ud83d.", "half a character"),
-        ("A <mask>. " + "word " * 300, "at most 256"),
         ("<mask>" + "a" * 60_000, "60,006 characters; at most 50,000"),
         ("<mask> " * 21, "21 masks; at most 20"),
     ],
-    ids=["empty", "no mask", "nearly a mask", "surrogate", "tokens", "characters", "masks"],
+    ids=["empty", "no mask", "nearly a mask", "surrogate", "characters", "masks"],
 )
 @pytest.mark.parametrize("kind", KINDS)
 def test_text_that_cannot_be_answered_is_told_what_to_do(
@@ -213,12 +230,29 @@ def test_text_that_cannot_be_answered_is_told_what_to_do(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_longest_text_a_model_reads_is_answered(kind: str, model: Callable[[str], str], filler: MaskFiller) -> None:
-    tokens = filler.load(model(kind)).max_tokens
-    text = "<mask>" + " the" * (tokens - 3)  # two special tokens stand around it
-    assert tokens == 256 and len(filler.fill(text, model(kind))) == 1
-    with pytest.raises(PredictionError, match="has 257 tokens; this model reads at most 256"):
-        filler.fill(text + " the", model(kind))
+def test_of_a_long_text_a_window_around_each_mask_is_read(
+    kind: str, model: Callable[[str], str], filler: MaskFiller
+) -> None:
+    folder = model(kind)
+    room = filler.models.get(folder).room  # 256 with the two special tokens around
+    network = transformers.AutoModelForMaskedLM.from_pretrained(folder).eval()
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    (whole,) = filler.fill("<mask>" + " the" * (room - 1), folder)
+    assert whole.tokens_read == whole.tokens == 256
+    words = ["and", "of", "the", "to", "a", "is", "in"] * 100
+    for places in ((0, 699), (3, 20), (200, 400)):
+        text = " ".join("<mask>" if place in places else word for place, word in enumerate(words))
+        ids = tokenizer(text.replace("<mask>", tokenizer.mask_token), add_special_tokens=False)["input_ids"]
+        masks = [place for place, token in enumerate(ids) if token == tokenizer.mask_token_id]
+        for place, mask in zip(masks, filler.fill(text, folder), strict=True):
+            assert (mask.tokens_read, mask.tokens) == (256, len(ids) + 2)
+            start = max(0, min(place - room // 2, len(ids) - room))
+            window = [tokenizer.cls_token_id, *ids[start : start + room], tokenizer.sep_token_id]
+            with torch.no_grad():
+                expected = network(torch.tensor([window])).logits[0, place - start + 1].softmax(-1).topk(5)
+            assert [c.token for c in mask.candidates] == expected.indices.tolist()
+            assert [c.score for c in mask.candidates] == pytest.approx(expected.values.tolist(), abs=1e-6)
+            assert len(mask.candidates[0].sequence) < len(text) / 2
 
 
 def test_twenty_masks_are_answered(model: Callable[[str], str], filler: MaskFiller) -> None:
@@ -230,25 +264,3 @@ def test_unknown_model_says_what_may_be_given(name: str, filler: MaskFiller) -> 
     with pytest.raises(ModelError) as caught:
         filler.fill("A <mask>.", name)
     assert repr(name) in caught.value.what and "bundled" in caught.value.fix
-
-
-def test_model_stays_loaded_until_its_weights_change(tiny_model: Callable[[str], Path], tmp_path: Path) -> None:
-    folder = shutil.copytree(tiny_model("roberta"), tmp_path / "model")
-    filler = MaskFiller()
-    before, loaded = filler.fill("A <mask>.", str(folder)), filler.load(str(folder))
-    assert filler.load(str(folder)) is loaded
-    network = transformers.AutoModelForMaskedLM.from_pretrained(folder)
-    with torch.no_grad():
-        network.lm_head.bias[7] = 50.0
-    network.save_pretrained(folder)
-    os.utime(folder / "model.safetensors", ns=(1, 1))  # a clock too coarse to see the change would fail the test
-    assert filler.fill("A <mask>.", str(folder)) != before
-    assert filler.fill("A <mask>.", str(folder), top_k=1)[0].candidates[0].token == 7
-
-
-def test_only_the_models_used_last_stay_loaded(tiny_model: Callable[[str], Path], tmp_path: Path) -> None:
-    filler = MaskFiller()
-    folders = [str(shutil.copytree(tiny_model("bert"), tmp_path / str(i))) for i in range(MODELS_KEPT + 1)]
-    loaded = [filler.load(folder) for folder in folders]
-    assert all(filler.load(folder) is model for folder, model in zip(folders[1:], loaded[1:], strict=True))
-    assert filler.load(folders[0]) is not loaded[0]

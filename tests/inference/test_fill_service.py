@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -18,6 +20,7 @@ import pytest
 
 from trainer.errors import ModelError, PredictionError
 from trainer.inference.fill_mask import MaskFiller
+from trainer.inference.turns import Turns
 from trainer.inference.worker import FillService, WorkerFacts
 
 pytestmark = pytest.mark.slow
@@ -105,9 +108,68 @@ def test_answers_are_those_of_the_filler_itself(service: FillService, tiny_model
         assert [m.candidates[0].sequence for m in found] == [m.candidates[0].sequence for m in expected]
 
 
+@pytest.mark.parametrize(
+    ("method", "request_"),
+    [
+        ("fill_many", (["A <mask>.", "No gap here."], "bundled", 2)),
+        ("fill_jointly", ("A <mask> and a ___.", "bundled", 3, "left_to_right", 2, False)),
+        ("rank", ("A <mask>.", ["water", "unforeseeable"])),
+        ("score", ("The Sun is a star.",)),
+        ("compare", ("A <mask> is hot.", "bundled", "bundled", 2)),
+    ],
+)
+def test_every_question_is_answered_as_by_the_filler_itself(
+    method: str, request_: tuple[Any, ...], service: FillService
+) -> None:
+    expected, found = getattr(MaskFiller(), method)(*request_), getattr(service, method)(*request_)
+    # The last digits depend on the number of threads.
+    assert re.sub(r"-?\d+\.\d+(e-?\d+)?", "", repr(found)) == re.sub(r"-?\d+\.\d+(e-?\d+)?", "", repr(expected))
+
+
+def test_a_file_is_answered_part_by_part_and_others_get_their_turn_in_between(
+    service: FillService, worker: WorkerFacts, tmp_path: Path
+) -> None:
+    path = tmp_path / "sentences.txt"
+    path.write_text("The ___ is large.\n" * 200 + "No gap here.\n", encoding="utf-8")
+    told = service.fill_file(str(path), top_k=2)
+    first = next(told)
+    assert (first.done, first.total, len(first.rows)) == (64, 201, 128)
+    assert service.fill(SENTENCE)  # while the file waits for whoever reads it
+    rest = list(told)
+    assert rest[-1].done == 201 and rest[-1].rows[-1].error.startswith("There is no <mask>")
+    with pytest.raises(PredictionError, match="can't be read"):
+        next(service.fill_file(str(tmp_path / "missing.csv")))
+    assert service.facts() == worker
+
+
+def test_requests_are_answered_in_the_order_they_came() -> None:
+    turns, order = Turns(), []
+
+    def wait(number: int) -> None:
+        with turns.take(PATIENCE_SECONDS):
+            order.append(number)
+
+    with ThreadPoolExecutor(20) as threads, turns.take(1):
+        for number in range(20):
+            threads.submit(wait, number)
+            wait_until(lambda expected=number + 2: len(turns._queue) == expected)
+        with pytest.raises(PredictionError, match="Others are being answered"), turns.take(0.01):
+            pass
+        assert order == [] and len(turns._queue) == 21  # whoever gave up stands in nobody's way
+    assert order == list(range(20))
+
+
 def test_facts_name_process_and_device(worker: WorkerFacts) -> None:
     assert worker.pid != os.getpid() and not has_ended(worker.pid)
     assert worker.device in ("cpu", "cuda", "mps") and worker.device_name
+
+
+@pytest.mark.parametrize(
+    ("text", "top_k"), [(None, 5), (b"A <mask>.", 5), ("A <mask>.", None), ("A <mask>.", math.nan)]
+)
+def test_what_is_no_request_is_a_sentence(text: Any, top_k: Any, service: FillService) -> None:
+    with pytest.raises(PredictionError, match="it must be"):
+        service.fill(text, "bundled", top_k)
 
 
 def test_errors_keep_type_what_and_fix_across_the_processes(service: FillService, worker: WorkerFacts) -> None:
@@ -127,6 +189,24 @@ def test_panic_in_the_tokenizer_is_a_sentence_and_the_worker_goes_on(
     with pytest.raises(PredictionError, match=r"The model failed on this text: PanicException"):
         service.fill("<mask> " + "a" * 40 + "!", folder)
     assert service.fill(SENTENCE) and service.facts() == worker
+
+
+def test_who_waits_is_answered_together_and_a_text_that_fails_takes_nobody_along(
+    service: FillService, worker: WorkerFacts, hostile: Callable[[dict[str, Any]], str]
+) -> None:
+    folder = hostile({"type": "Replace", "pattern": {"Regex": "(a+)+$"}, "content": "b"})
+    texts = ["A <mask>.", "No gap.", "<mask> " + "a" * 40 + "!", "B <mask>.", "C ___."]
+    with ThreadPoolExecutor(len(texts)) as threads:
+        with service._turns.take(1):
+            requests = [threads.submit(service.fill, text, folder, 2) for text in texts]
+            wait_until(lambda: len(service._turns._queue) == len(texts) + 1)
+        errors = [request.exception() for request in requests]
+    assert [error and str(error)[:22] for error in errors] == [
+        None, "There is no <mask> in ", "The model failed on th", None, None
+    ]  # fmt: skip
+    expected = MaskFiller().fill("B <mask>.", folder, 2)
+    assert [c.token for c in requests[3].result()[0].candidates] == [c.token for c in expected[0].candidates]
+    assert service._waiting == [] and service.facts() == worker
 
 
 def test_tokenizer_that_aborts_the_process_is_a_sentence_and_the_next_request_is_answered(

@@ -31,7 +31,7 @@ class MaskFiller:
     """
 
     def __init__(self, memory_bytes: int = MEMORY_BYTES) -> None:
-        self._models = ModelCache(hardware.choose().device, memory_bytes)
+        self.models = ModelCache(hardware.choose().device, memory_bytes)
 
     def fill(
         self, text: str, model: str = "bundled", top_k: float = 5, targets: Sequence[str] | None = None
@@ -41,7 +41,7 @@ class MaskFiller:
         The answers are those of `pipeline("fill-mask")`: each mask is filled with the others left open, and scores are
         shares of the whole vocabulary. Of a text longer than the model reads, a window around each mask is read.
         """
-        count, reader = _whole("top_k", top_k, TOP_K), self._models.get(model)
+        count, reader = _whole("top_k", top_k, TOP_K), self.models.get(model)
         words = ranking.checked_words(targets) if targets else []
         read = _with_masks(reader, text)
         masks = range(len(read.masks)) if words else ()
@@ -52,7 +52,7 @@ class MaskFiller:
         self, texts: Sequence[str], model: str = "bundled", top_k: float = 5
     ) -> list[list[FilledMask] | TrainerError]:
         """As `fill` for many texts at once, which is faster; an error stands in the place of its own text's answer."""
-        count, reader = _whole("top_k", top_k, TOP_K), self._models.get(model)
+        count, reader = _whole("top_k", top_k, TOP_K), self.models.get(model)
         answers: list[list[FilledMask] | TrainerError | MaskedText] = []
         for text in texts:
             try:
@@ -80,19 +80,19 @@ class MaskFiller:
         most, tokens = _whole("count", count, TOP_K), _whole("pieces", pieces, joint.PIECES)
         if order not in joint.ORDERS:
             raise PredictionError(f"order is {order!r:.60}; it must be one of {', '.join(joint.ORDERS)}.")
-        reader = self._models.get(model)
+        reader = self.models.get(model)
         return joint.fill_jointly(reader, _with_masks(reader, text), most, order, tokens, repeats)
 
     def rank(self, text: str, targets: Sequence[str], model: str = "bundled") -> list[tuple[ScoredTarget, ...]]:
         """For each mask the given words in their order, with their probabilities; see `ranking.rank`."""
-        reader = self._models.get(model)
+        reader = self.models.get(model)
         return ranking.rank(reader, _with_masks(reader, text), targets)
 
     def score(self, text: str, model: str = "bundled") -> ScoredSentence:
         """The surprisal of each token of a text, in nats, and its pseudo-perplexity; see `surprisal.score`."""
-        reader = self._models.get(model)
+        reader = self.models.get(model)
         scored = surprisal.score(reader, reader.read(text, offsets=True))
-        if not scored.count:
+        if not any(token.text.strip() for token in scored.tokens):
             raise PredictionError("There is no word in the text to be scored.", "Write a sentence.")
         return scored
 
@@ -101,7 +101,7 @@ class MaskFiller:
         filled, scored = [], []
         for name in (model, other):
             filled.append(self.fill(text, name, top_k))
-            reader = self._models.get(name)
+            reader = self.models.get(name)
             scored.append(surprisal.score(reader, reader.read(text, offsets=True)))
         cuts = [[(token.start, token.end) for token in sentence.tokens] + [sentence.count] for sentence in scored]
         return Comparison(filled=tuple(filled), scored=tuple(scored), same_tokens=cuts[0] == cuts[1])

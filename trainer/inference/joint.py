@@ -77,7 +77,7 @@ def search(
     Its log-probability is the sum over the steps of log p(token | text, tokens filled before): that of all the tokens
     together, if the model were consistent, which masked language models are only nearly. Special tokens are never an
     answer; without `repeats` no token is taken twice; `continues` says whether a place goes on with the word before it.
-    Source: Ghazvininejad et al. 2019, arXiv:1904.09324 (filling by confidence), with a beam.
+    Source: Jiang et al. 2020, arXiv:2010.06189 (X-FACTR: confidence-based, left to right; length by the mean).
     """
     beam = [Hypothesis(ids, places, 0.0)]
     for _ in places:

@@ -64,13 +64,14 @@ def checked_words(targets: Sequence[str]) -> list[str]:
     if len(given) > TARGETS:
         raise PredictionError(f"There are {len(given):,} words; at most {TARGETS} are compared.", "Leave some out.")
     for target in given:
-        if not isinstance(target, str) or not target.strip() or len(target) > TARGET_CHARACTERS:
+        readable = isinstance(target, str) and target.strip() and len(target) <= TARGET_CHARACTERS
+        if not readable or not is_unicode(target):
             raise PredictionError(f"{target!r:.60} is no word that could stand there.", "Leave it out.")
     return [target.strip() for target in given]
 
 
 def _pieces(reader: Reader, text: MaskedText, number: int, word: str) -> list[int]:
-    ids = reader.spelled(text, number, word)[0] if is_unicode(word) else []
+    ids = reader.spelled(text, number, word)[0]
     if not ids or not set(ids).isdisjoint(reader.never):  # the unknown token is one of them
         raise PredictionError(f"{word!r} is not made of tokens this model knows.", "Choose another word.")
     return ids

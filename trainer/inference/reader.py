@@ -71,7 +71,7 @@ class Reader:
         own = self.tokenizer.mask_token
         spans = find_masks(text, own)
         if len(spans) > MASKS:
-            raise PredictionError(f"The text has {len(spans)} masks; at most {MASKS} are filled.", "Leave some out.")
+            raise PredictionError(f"The text has {len(spans):,} masks; at most {MASKS} are filled.", "Leave some out.")
         edges = [0, *(edge for span in spans for edge in span), len(text)]
         spelled = own.join(text[start:end] for start, end in zip(edges[::2], edges[1::2], strict=True))
         ids = self._tokenize(spelled)
@@ -106,8 +106,7 @@ class Reader:
             lengths = torch.tensor([len(text) for text in texts], device=device)
             read = None if len(texts[0]) == longest else torch.arange(longest, device=device) < lengths[:, None]
             places = [row * longest + place for row, number in enumerate(batch) for place in questions[number][1]]
-            logits = self.model.logits(ids, torch.tensor(places, device=device), read).float()
-            rows = logits.log_softmax(-1)
+            rows = self.model.logits(ids, torch.tensor(places, device=device), read).float().log_softmax(-1)
             if rows.isnan().any():
                 raise PredictionError("The model's answer is not a number; its weights are damaged.", "Choose another.")
             yield from zip(batch, rows.split([len(questions[number][1]) for number in batch]), strict=True)

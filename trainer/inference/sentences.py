@@ -49,10 +49,10 @@ def read_sentences(path: str) -> list[str]:
         if file.stat().st_size > FILE_BYTES:
             raise PredictionError(f"{file.name!r} has more than {FILE_BYTES >> 20} MB.", "Cut it into several files.")
         text = file.read_bytes().decode("utf-8-sig")
-    except OSError as error:
-        raise PredictionError(f"{file.name!r} can't be read: {error.strerror}.", "Choose another file.") from error
     except UnicodeDecodeError as error:
         raise PredictionError(f"{file.name!r} is not UTF-8 text.", "Save it as UTF-8 and try again.") from error
+    except (OSError, ValueError) as error:
+        raise PredictionError(f"{file.name!r} can't be read.", "Choose another file.") from error
     lines = io.StringIO(text, newline=None)
     cells = _column(lines, file.name) if file.suffix.lower() == ".csv" else lines
     sentences = [cell.strip() for cell in cells if cell.strip()]
