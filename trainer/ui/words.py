@@ -20,6 +20,9 @@ NO_FILE_YET = (
 )
 UNKNOWN = "\u2013"
 
+ABOUT_SHARES = (
+    "Bars show each word's share of what the given words have together; raw is its probability among all words."
+)
 OTHER_TOKENS = (
     "The two models cut the text into different tokens, so their pseudo-perplexities don't compare; "
     "words are matched by their letters."
