@@ -103,7 +103,14 @@ def test_a_text_that_cannot_be_read_gets_a_sentence(client: Any, api_name: str, 
 
 
 @pytest.mark.parametrize(
-    "text", ["\x00\x07\x1b[31m <mask>", "\u202e\u200f <mask> \u2066", "👩‍👩‍👧‍👦 <mask> 🏳️‍🌈", "<b>**<mask>**</b> &lt;`${1}`", "العربية <mask>"]
+    "text",
+    [
+        "\x00\x07\x1b[31m <mask>",
+        "\u202e\u200f <mask> \u2066",
+        "\U0001f468\u200d\U0001f469\u200d\U0001f467 <mask> \U0001f3f3\ufe0f\u200d\U0001f308",
+        "<b>**<mask>**</b> &lt;`${1}`",
+        "العربية <mask>",
+    ],
 )
 def test_any_characters_get_an_answer(client: Any, text: str) -> None:
     (mask,) = client.predict(text, "bundled", 2, api_name="/fill_mask")

@@ -16,8 +16,10 @@ from trainer.ui.events import ASKED, FILLING, spoken
 from trainer.ui.words import ABOUT_SHARES, NO_ANSWER, ORDERS, reading_note
 
 # Of the table, each with its width
-COLUMNS = {"mask": "9%", "rank": "9%", "word": "22%", "probability": "16%", "sentence": "44%"}
-TARGET_COLUMNS = {"mask": "9%", "word": "18%", "pieces": "18%", "probability": "15%", "share": "12%", "sentence": "28%"}
+COLUMNS = {"mask": "60px", "rank": "60px", "word": "160px", "probability": "120px", "sentence": "50%"}
+TARGET_COLUMNS = {
+    "mask": "60px", "word": "160px", "pieces": "160px", "probability": "120px", "share": "90px", "sentence": "40%",
+}  # fmt: skip
 
 
 def build_answers(

@@ -102,7 +102,7 @@ def percent(share: float) -> str:
     """A probability with two figures or more; very small ones as a bound."""
     value = share * 100
     if 0 < value < 0.001:
-        return "< 0.001\u202f%"
+        return "<\u202f0.001\u202f%"
     return f"{value:.1f}\u202f%" if value >= 0.95 else f"{value:.2g}\u202f%"
 
 
