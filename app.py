@@ -11,6 +11,8 @@ def main() -> None:
     """Wires runs, predictions and page together, and serves until told to stop."""
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    # Gradio's statistics of all requests, which nobody sees here, are else made anew with pandas after each of them.
+    os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", str(10**9))
 
     from trainer.__main__ import home
     from trainer.inference.worker import FillService

@@ -53,15 +53,15 @@ def test_train_reload_stop_try(tab: Any, eventually: Callable) -> None:
     tab.wait_for_selector("#fill:visible")
     assert name in tab.locator("#fill-model input").input_value()
     tab.locator("#fill").click()
-    tab.wait_for_selector("#bars-1 svg .mark-rect path")
-    assert tab.locator("#bars-1 svg .mark-rect path").count() == 5
+    tab.wait_for_selector("#bars-1")
+    assert tab.locator("#bars-1 li").count() == 5
 
 
 def test_two_masks_get_two_charts_and_a_table(tab: Any) -> None:
     tab.get_by_role("tab", name="Fill the mask").click()
     tab.locator("#sentence textarea").fill("The <mask> orbits the [MASK].")
     tab.locator("#fill").click()
-    tab.wait_for_selector("#bars-2 svg .mark-rect path")
+    tab.wait_for_selector("#bars-2")
     assert tab.locator(".filled mark").count() == 2
     tab.get_by_text("The same as a table").click()
     tab.wait_for_selector("table:visible")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Any
 
 import gradio as gr
@@ -10,25 +9,12 @@ import gradio as gr
 from trainer.inference.worker import FillService
 from trainer.runs.manager import RunManager
 from trainer.ui import form
-from trainer.ui.events import spoken
+from trainer.ui.events import FILLING, LONG, spoken
+from trainer.ui.fill_api import fill_endpoints
 
 
 def build_api(runs: RunManager, fills: FillService) -> None:
-    """Registers /fill_mask, /start_run, /run_status, /stop_run and /list_runs."""
-
-    def fill_mask(text: str, model: str = "bundled", top_k: float = 5) -> list[list[dict[str, Any]]]:
-        """Fill every <mask> in a text with its most likely tokens.
-
-        Args:
-            text: A text with one or more <mask> in it.
-            model: "bundled", a Hugging Face Hub id, or the id of a finished run.
-            top_k: How many candidates for each mask, 1 to 100.
-
-        Returns:
-            One list per mask of {"score", "token", "token_str", "sequence"}, most likely first.
-        """
-        filled = fills.fill(text, form.public_model(model, runs), top_k)
-        return [[asdict(candidate) for candidate in mask.candidates] for mask in filled]
+    """Registers /start_run, /run_status, /stop_run and /list_runs, and the endpoints of `fill_api`."""
 
     def start_run(config: dict[str, Any] | None = None) -> dict[str, Any]:
         """Start fine-tuning a masked language model; runs wait for one another in a queue.
@@ -62,7 +48,8 @@ def build_api(runs: RunManager, fills: FillService) -> None:
         """All runs, newest first, with state, loss and perplexity."""
         return [view.summary() for view in runs.views()]
 
-    limits = {fill_mask: {"concurrency_limit": 4, "concurrency_id": "fill"}}
-    for endpoint in (fill_mask, start_run, run_status, stop_run, list_runs):
-        named = {"api_name": endpoint.__name__, **limits.get(endpoint, {"concurrency_limit": 8})}
-        gr.api(spoken(endpoint, show=str), **named)
+    for endpoint in fill_endpoints(runs, fills):
+        name = endpoint.__name__
+        gr.api(spoken(endpoint, show=str), api_name=name, **(LONG if name == "fill_file" else FILLING))
+    for endpoint in (start_run, run_status, stop_run, list_runs):
+        gr.api(spoken(endpoint, show=str), api_name=endpoint.__name__, concurrency_limit=8)

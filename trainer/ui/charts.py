@@ -1,13 +1,11 @@
-"""Runs and predictions as data frames for Gradio's plots and tables."""
+"""Runs as data frames for Gradio's plots, and tokens as words."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import pandas as pd
 
-from trainer.predictions import FilledMask
 from trainer.runs.folder import name_of
 from trainer.runs.history import RunView
 
@@ -77,40 +75,11 @@ def thinned(points: Sequence[tuple[int, float]]) -> list[tuple[int, float]]:
     return kept
 
 
-def answer_frame(mask: FilledMask) -> pd.DataFrame:
-    """Columns word, probability (0..1), in the order of the candidates; words are unique, as bars need them."""
-    words = unique_words([candidate.token_str for candidate in mask.candidates])
-    scores = [candidate.score for candidate in mask.candidates]
-    return pd.DataFrame({"word": words, "probability": scores})
-
-
-def answer_rows(filled: Sequence[FilledMask]) -> list[list[Any]]:
-    """The table twin of the charts: mask, rank, word, probability, sentence."""
-    return [
-        [number, rank, word, f"{candidate.score:.2%}", candidate.sequence]
-        for number, mask in enumerate(filled, start=1)
-        for rank, (word, candidate) in enumerate(
-            zip(unique_words([c.token_str for c in mask.candidates]), mask.candidates, strict=True), start=1
-        )
-    ]
-
-
-def unique_words(tokens: Sequence[str]) -> list[str]:
-    """Readable labels, one for each token: ` the` and `the` must not share a bar."""
-    words: list[str] = []
-    for token in tokens:
-        word = readable(token)
-        if word in words and not token.startswith(" "):
-            word = f"{word} (no space)"
-        while word in words:
-            word += "\u2032"  # prime
-        words.append(word)
-    return words
-
-
 def readable(token: str) -> str:
     """A token without its leading space; what can't be seen is spelled out."""
     word = token.strip()
     if not word:
         return "(space)" if token else "(nothing)"
+    if not word.strip("\ufffd"):
+        return "(part of a character)"
     return "".join(c if c.isprintable() and c != "\ufffd" else f"\\u{ord(c):04x}" for c in word)

@@ -13,7 +13,7 @@ from trainer.runs.manager import RunManager
 from trainer.runs.view import RunView
 from trainer.ui import charts
 from trainer.ui.events import QUIET
-from trainer.ui.words import APART, DIFFERS, OTHER_TOKENS, UNKNOWN, amount, label_of
+from trainer.ui.words import APART, CUT_DIFFERENTLY, DIFFERS, UNKNOWN, amount, label_of
 
 FEWEST, MOST = 2, len(charts.RUN_COLORS)
 FIGURES = ["run", "step", "epoch", "loss", "perplexity", "accuracy"]
@@ -89,7 +89,7 @@ def _note(views: list[RunView]) -> str:
     """Why the figures of these runs can't be held against each other; empty when they can."""
     counts = {view.evaluations[0]["masked_tokens"] for view in views if view.evaluations}
     names = measured_apart(compared([view.config for view in views]))
-    note = OTHER_TOKENS if len(counts) > 1 else ""
+    note = CUT_DIFFERENTLY if len(counts) > 1 else ""
     if names:
         note = APART.format(", ".join(label_of(name) for name in names))
     return note and f'<div class="warning">{note}</div>'

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Iterator
 from html import escape
 from typing import Any
 
@@ -15,6 +16,12 @@ from trainer.errors import TrainerError
 QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "queue": False}
 # The same for what may fail: only the queue carries an error's words to the page.
 QUEUED: dict[str, Any] = QUIET | {"queue": True, "concurrency_limit": 8, "concurrency_id": "start"}
+# Questions to a model: many at once, for those that wait together are answered together, but fewer than Gradio has
+# threads (40), so that the page goes on. Those about whole files, which take long, keep nobody else waiting.
+FILLING: dict[str, Any] = {"concurrency_limit": 32, "concurrency_id": "fill"}
+LONG: dict[str, Any] = {"concurrency_limit": 2, "concurrency_id": "file"}
+# From the page: a newer question takes the place of one that waits.
+ASKED: dict[str, Any] = {"api_visibility": "private", "trigger_mode": "always_last"}
 
 
 def spoken(handler: Callable[..., Any], show: Callable[[str], str] = escape) -> Callable[..., Any]:
@@ -23,14 +30,24 @@ def spoken(handler: Callable[..., Any], show: Callable[[str], str] = escape) -> 
     The page takes a message for markup, in which `<mask>` would vanish; for others `show` it unchanged.
     """
 
+    def said(error: TrainerError) -> gr.Error:
+        return gr.Error(show(str(error)), print_exception=False)
+
     @functools.wraps(handler)
     def speaking(*values: Any, **named: Any) -> Any:
         try:
             return handler(*values, **named)
         except TrainerError as error:
-            raise gr.Error(show(str(error)), print_exception=False) from None
+            raise said(error) from None
 
-    return speaking
+    @functools.wraps(handler)
+    def speaking_on(*values: Any, **named: Any) -> Iterator[Any]:
+        try:
+            yield from handler(*values, **named)
+        except TrainerError as error:
+            raise said(error) from None
+
+    return speaking_on if inspect.isgeneratorfunction(handler) else speaking
 
 
 def afterwards(statement: str) -> str:

@@ -1,87 +1,86 @@
-"""The second tab: a sentence with masks in, the likeliest words out."""
+"""The second tab: a sentence, a model, and what can be asked about them."""
 
 from __future__ import annotations
 
-from html import escape
 from typing import Any
 
 import gradio as gr
 
-from trainer.config import split_at_masks
 from trainer.inference.worker import FillService
-from trainer.predictions import FilledMask
+from trainer.presets import ASSETS
 from trainer.runs.manager import RunManager
-from trainer.ui import charts, form
-from trainer.ui.events import QUIET, spoken
-from trainer.ui.words import EXAMPLES, NO_ANSWER
+from trainer.ui import fill_html, form
+from trainer.ui.events import QUIET
+from trainer.ui.fill_answers import build_answers
+from trainer.ui.fill_comparison import build_comparison, suggested_models
+from trainer.ui.fill_sentences import build_sentences
+from trainer.ui.fill_surprisal import build_surprisal
+from trainer.ui.words import COMPARE, EXAMPLES, FILL, MANY, MODES, SURPRISAL
 
-CHARTS = 6  # further masks stand in the table alone
-COLUMNS = ["mask", "rank", "word", "probability", "sentence"]
+ASKING = ["Fill the mask", "Compare", "Measure", "Fill all"]  # what the buttons of the modes say
+ASK = "() => document.querySelector('.fill-mask button.ask')?.click()"
 
 
 def build_fill_mask_tab(runs: RunManager, fills: FillService) -> gr.Dropdown:
     """Lays out the tab and connects it; returns its model field, which "Try this model" sets."""
     with gr.Column(elem_classes="fill-mask"):
-        text = gr.Textbox(
-            EXAMPLES[0], label="Sentence", lines=2, max_lines=6, elem_id="sentence",
-            info="Write <mask> where a word is to be guessed; several are allowed.",
-        )  # fmt: skip
-        examples = gr.Examples([[example] for example in EXAMPLES], text, label="Examples")
-        with gr.Row(elem_classes="ask"):
-            model = gr.Dropdown(
-                form.model_choices(runs), value="bundled", label="Model", allow_custom_value=True, scale=3,
-                min_width=240, elem_id="fill-model",
+        mode = gr.Radio(MODES, value=FILL, show_label=False, container=False, elem_id="fill-mode", elem_classes="pills")
+        with gr.Column(elem_classes="asked") as sentence:
+            text = gr.Textbox(
+                EXAMPLES[0], label="Sentence", lines=1, max_lines=6, elem_id="sentence",
+                info="Write <mask> where a word is to be guessed, or click a word below to hide it.",
             )  # fmt: skip
-            top_k = gr.Slider(1, 20, value=5, step=1, label="Words shown", scale=2, min_width=200)
-            fill = gr.Button("Fill the mask", variant="primary", size="lg", scale=1, elem_id="fill")
-        sentence = gr.HTML(f'<div class="empty"><span>{NO_ANSWER}</span></div>', elem_id="answer")
-        with gr.Row(elem_classes="plots"):
-            bars = [_bar_chart(number) for number in range(1, CHARTS + 1)]
-        with gr.Accordion("The same as a table", open=False, visible=False) as folded:
-            table = gr.Dataframe(headers=COLUMNS, interactive=False, wrap=True, buttons=["copy"], label="Answers")
+            gr.HTML(fill_html.tools(), elem_id="tools", js_on_load=None)
+        file = gr.File(label="File", file_types=[".txt", ".csv"], height=150, visible=False, elem_id="sentences")
+        with gr.Row(elem_classes="ask"):
+            model = _model_field(runs, "Model", "fill-model")
+            before = _model_field(runs, "Before", "fill-before", visible=False)
+            after = _model_field(runs, "After", "fill-after", visible=False)
+            buttons = [_button(name, label) for name, label in zip(MODES, ASKING, strict=True)]
+        shown = gr.HTML(
+            None, html_template='<p class="filled" dir="auto" role="group" aria-label="The sentence"></p>',
+            js_on_load=(ASSETS / "fill.js").read_text(encoding="utf-8"), elem_id="answer",
+        )  # fmt: skip
+        parts = [
+            build_answers(buttons[0], text, model, shown, runs, fills),
+            build_comparison(buttons[1], text, [before, after], shown, runs, fills),
+            build_surprisal(buttons[2], text, model, runs, fills),
+            build_sentences(buttons[3], file, model, runs, fills),
+        ]
 
-    def answer(sentence_text: str, name: str, count: float) -> list[Any]:
-        filled = fills.fill(sentence_text, form.public_model(name, runs), count)
-        return [_completed(sentence_text, filled), *_bars(filled), gr.update(visible=True), charts.answer_rows(filled)]
+    def choose(chosen: str, name: str) -> list[Any]:
+        visible = [gr.update(visible=chosen == each) for each in MODES]
+        in_large = gr.update(visible=True if chosen in (FILL, COMPARE) else "hidden")
+        instead = [gr.update(visible=chosen != MANY), gr.update(visible=chosen == MANY)]
+        return [*instead, in_large, *visible, *visible, *_models(runs, chosen, name)]
 
-    outputs = [sentence, *bars, folded, table]
-    queued = {"api_visibility": "private", "concurrency_limit": 4, "concurrency_id": "fill"}
-    for trigger in (fill.click, text.submit, examples.load_input_event.success):
-        trigger(spoken(answer), [text, model, top_k], outputs, show_progress_on=sentence, **queued)
-    model.focus(lambda: gr.update(choices=form.model_choices(runs)), None, model, **QUIET)
+    text.submit(None, None, None, js=ASK)
+    mode.change(choose, [mode, model], [sentence, file, shown, *buttons, *parts, model, before, after], **QUIET)
+    for field in (model, before, after):
+        field.focus(lambda: gr.update(choices=form.model_choices(runs)), None, field, **QUIET)
     return model
 
 
-def _bar_chart(number: int) -> gr.BarPlot:
-    return gr.BarPlot(
-        x="word", y="probability", visible=False, height=300, x_title=" ", y_title="probability", y_axis_format=".2~%",
-        buttons=["fullscreen", "export"], min_width=300, elem_id=f"bars-{number}",
+def _model_field(runs: RunManager, label: str, name: str, *, visible: bool = True) -> gr.Dropdown:
+    return gr.Dropdown(
+        form.model_choices(runs), value="bundled", label=label, allow_custom_value=True, scale=3, min_width=220,
+        visible=visible, elem_id=name,
     )  # fmt: skip
 
 
-def _bars(filled: list[FilledMask]) -> list[Any]:
-    """An update for each chart: one a mask, the rest hidden."""
-    updates = [gr.update(visible=False) for _ in range(CHARTS)]
-    for number, mask in enumerate(filled[:CHARTS]):
-        frame = charts.answer_frame(mask)
-        title = "Likeliest words" if len(filled) == 1 else f"Likeliest words for mask {number + 1}"
-        top = max(frame["probability"]) * 1.08  # the axis starts at zero, else bars lie
-        updates[number] = gr.update(
-            value=frame,
-            visible=True,
-            title=title,
-            sort=list(frame["word"]),
-            y_lim=[0, min(1.0, top)],
-            x_label_angle=0 if len(frame) <= 5 else -40,
-        )
-    return updates
+def _button(mode: str, label: str) -> gr.Button:
+    name = {FILL: "fill", COMPARE: "compare", SURPRISAL: "measure", MANY: "fill-file"}[mode]
+    return gr.Button(
+        label, variant="primary", size="lg", scale=1, min_width=170, visible=mode == FILL, elem_id=name,
+        elem_classes="ask",
+    )  # fmt: skip
 
 
-def _completed(text: str, filled: list[FilledMask]) -> str:
-    """The text in large type with the likeliest word in each gap."""
-    parts = split_at_masks(text)
-    words = [charts.readable(mask.candidates[0].token_str) for mask in filled]
-    shown = [f"<mark>{escape(word)}</mark>" for word in words]
-    pieces = [piece for pair in zip(map(escape, parts), [*shown, ""], strict=False) for piece in pair]
-    more = f"<p>The first {CHARTS} masks have a chart; the table has them all.</p>" if len(filled) > CHARTS else ""
-    return f'<div class="filled">{"".join(pieces)}</div>{more}'
+def _models(runs: RunManager, chosen: str, name: str) -> list[Any]:
+    """Updates of the three model fields: two to compare, else one."""
+    if chosen != COMPARE:
+        return [gr.update(visible=True), *[gr.update(visible=False)] * 2]
+    first, second = suggested_models(runs, name)
+    choices = form.model_choices(runs)
+    pair = [gr.update(visible=True, choices=choices, value=value) for value in (first, second)]
+    return [gr.update(visible=False), *pair]

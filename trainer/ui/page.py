@@ -53,6 +53,7 @@ def launch_settings() -> dict[str, Any]:
         "run_history": False,
         "enable_monitoring": False,
         "max_file_size": "20mb",
+        "state_session_capacity": 500,  # of some 250 KB each; a client that names no session begins one with each call
         "allowed_paths": [],
         "share": False,
         "ssr_mode": False,

@@ -8,7 +8,7 @@ from typing import Any
 from trainer.config import split_at_masks
 from trainer.runs.history import RunView
 from trainer.ui.charts import readable
-from trainer.ui.words import BUDGET_SPENT, NO_RUN, STATES, amount, duration, percent
+from trainer.ui.words import BUDGET_SPENT, NO_RUN, STATES, amount, change, duration
 
 PROBED_WORDS = 4
 
@@ -77,11 +77,11 @@ def _progress(view: RunView) -> str:
 
 def _numbers(view: RunView) -> str:
     loss, perplexity = view.loss_now, view.perplexity_now
-    change = "" if view.perplexity_change is None else f", {percent(view.perplexity_change)}"
+    changed = "" if view.perplexity_change is None else f", {change(view.perplexity_change)}"
     return (
         '<div class="numbers">'
         + _number("Loss", amount(loss, 3), f"{amount(view.loss_before, 3)} before")
-        + _number("Perplexity", amount(perplexity, 1), f"{amount(view.perplexity_before, 1)} before{change}")
+        + _number("Perplexity", amount(perplexity, 1), f"{amount(view.perplexity_before, 1)} before{changed}")
         + "</div>"
     )
 

@@ -12,7 +12,7 @@ from trainer.presets import ASSETS, DATASETS, MODELS
 from trainer.runs.folder import name_of
 from trainer.runs.manager import RunManager
 from trainer.runs.view import RunView
-from trainer.ui.words import NO_RUNS, STATES, UNKNOWN, amount, duration, percent
+from trainer.ui.words import NO_RUNS, STATES, UNKNOWN, amount, change, duration
 
 # Label of each column, its class, and whether its largest values come first when it is sorted by.
 COLUMNS = {
@@ -81,7 +81,7 @@ def _row(runs: RunManager, view: RunView) -> dict[str, Any]:
     text = key | {
         "before": amount(view.perplexity_before, 1),
         "after": amount(after, 1),
-        "change": percent(view.perplexity_change),
+        "change": change(view.perplexity_change),
         "duration": duration(view.elapsed_seconds if view.started_at else None),
         "started": UNKNOWN,
     }

@@ -13,7 +13,6 @@ READY_MADE, MY_FILE, PASTE = "Ready-made", "My file", "Paste text"
 SOURCES = [READY_MADE, MY_FILE, PASTE]
 
 NO_RUN = "Press <b>Start</b>, and loss and perplexity will be drawn here while the model learns."
-NO_ANSWER = "Type a sentence with <b>&lt;mask&gt;</b> in it: the likeliest words will be drawn here."
 BUDGET_SPENT = "The time budget is spent before the last step. Resume the run to give it as much time again."
 NO_RUNS = "No runs yet. Press <b>Start</b> on the first tab: every run will be listed here, to be compared and kept."
 RUN_ACTIONS = {
@@ -31,8 +30,28 @@ NO_LONGER_OFFERED = "The {} of that run is no longer on offer: the bundled one w
 NO_LOG = "Nothing was written to the log."
 APART = "Their held-out figures don't compare: different text or masks were held out ({})."
 DIFFERS = "\u2260 differs"
-OTHER_TOKENS = "Their held-out figures don't compare: the models cut the text into different tokens."
+CUT_DIFFERENTLY = "Their held-out figures don't compare: the models cut the text into different tokens."
+NO_ANSWER = "Press <b>Fill the mask</b>, or click a word of the sentence to hide it: what the model expects comes here."
+NO_COMPARISON = "Press <b>Compare</b>: the words that both models expect will be drawn side by side."
+NO_SURPRISAL = "Press <b>Measure</b>: the sentence will be coloured by how much each word surprises the model."
+NO_FILE_YET = (
+    "Upload a <b>.txt</b> file with one sentence a line, or a <b>.csv</b> with a column of sentences with masks."
+)
 UNKNOWN = "\u2013"
+
+ABOUT_SHARES = (
+    "Bars show each word's share of what the given words have together; raw is its probability among all words."
+)
+OTHER_TOKENS = (
+    "The two models cut the text into different tokens, so their pseudo-perplexities don't compare; "
+    "words are matched by their letters."
+)
+
+# What can be asked on the second tab
+FILL, COMPARE, SURPRISAL, MANY = "Fill", "Compare", "Surprisal", "Many sentences"
+MODES = [FILL, COMPARE, SURPRISAL, MANY]
+ORDERS = [("by confidence", "confidence"), ("left to right", "left_to_right")]
+NATS, BITS = "nats", "bits"
 
 STATES = {
     "queued": "waiting",
@@ -98,7 +117,7 @@ def amount(value: float | None, digits: int = 2) -> str:
     return f"{value:,.{digits}f}" if abs(value) < 10_000 else f"{value:,.0f}"
 
 
-def percent(share: float | None) -> str:
+def change(share: float | None) -> str:
     """A change in whole percent, with its sign; a dash when unknown."""
     if share is None:
         return UNKNOWN
@@ -116,3 +135,25 @@ def packed(name: str, size_bytes: int, has_model: bool) -> str:
     """What a zip file holds, in HTML; its name is our own."""
     model = "model, " if has_model else "no model yet; "
     return f"<b>{name}</b>, {size_bytes / 1e6:,.1f} MB: {model}settings, events and log."
+
+
+def percent(share: float) -> str:
+    """A probability with two figures or more; very small ones as a bound."""
+    value = share * 100
+    if 0 < value < 0.001:
+        return "<\u202f0.001\u202f%"
+    return f"{value:.1f}\u202f%" if value >= 0.95 else f"{value:.2g}\u202f%"
+
+
+def reading_note(read: int, tokens: int) -> str:
+    """Says that a text was too long to be read whole; nothing when it was not."""
+    if read >= tokens:
+        return ""
+    return f"The text has {tokens:,} tokens, so it was read in windows of {read:,} tokens around each mask."
+
+
+def scoring_note(windows: int, window_tokens: int) -> str:
+    """The same for surprisal."""
+    if windows == 1:
+        return ""
+    return f"The text is long, so each token was guessed from a window of {window_tokens:,} tokens around it."
