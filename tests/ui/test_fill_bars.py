@@ -94,7 +94,7 @@ def test_places_are_counted_as_a_browser_counts() -> None:
 
 @pytest.mark.parametrize(
     ("share", "shown"),
-    [(0.412, "41.2"), (1.0, "100.0"), (0.00995, "1.0"), (0.0052, "0.52"), (0.0, "0"), (1e-9, "< 0.001")],
+    [(0.412, "41.2"), (1.0, "100.0"), (0.00995, "1.0"), (0.0052, "0.52"), (0.0, "0"), (1e-9, "<\u202f0.001")],
 )
 def test_percentages_are_short(share: float, shown: str) -> None:
     assert percent(share) == f"{shown}\u202f%"

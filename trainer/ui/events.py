@@ -16,8 +16,9 @@ from trainer.errors import TrainerError
 QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "queue": False}
 # The same for what may fail: only the queue carries an error's words to the page.
 QUEUED: dict[str, Any] = QUIET | {"queue": True, "concurrency_limit": 8, "concurrency_id": "start"}
-# Questions to a model; those about whole files, which take long, keep nobody else waiting.
-FILLING: dict[str, Any] = {"concurrency_limit": 4, "concurrency_id": "fill"}
+# Questions to a model: many at once, for those that wait together are answered together, but fewer than Gradio has
+# threads (40), so that the page goes on. Those about whole files, which take long, keep nobody else waiting.
+FILLING: dict[str, Any] = {"concurrency_limit": 32, "concurrency_id": "fill"}
 LONG: dict[str, Any] = {"concurrency_limit": 2, "concurrency_id": "file"}
 # From the page: a newer question takes the place of one that waits.
 ASKED: dict[str, Any] = {"api_visibility": "private", "trigger_mode": "always_last"}

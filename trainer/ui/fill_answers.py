@@ -13,11 +13,13 @@ from trainer.predictions import FilledMask, JointFilling, ScoredTarget
 from trainer.runs.manager import RunManager
 from trainer.ui import fill_bars, fill_html, form
 from trainer.ui.events import ASKED, FILLING, spoken
-from trainer.ui.words import NO_ANSWER, ORDERS, reading_note
+from trainer.ui.words import ABOUT_SHARES, NO_ANSWER, ORDERS, reading_note
 
 # Of the table, each with its width
-COLUMNS = {"mask": "9%", "rank": "9%", "word": "22%", "probability": "16%", "sentence": "44%"}
-TARGET_COLUMNS = {"mask": "9%", "word": "18%", "pieces": "18%", "probability": "15%", "share": "12%", "sentence": "28%"}
+COLUMNS = {"mask": "60px", "rank": "60px", "word": "160px", "probability": "120px", "sentence": "50%"}
+TARGET_COLUMNS = {
+    "mask": "60px", "word": "160px", "pieces": "160px", "probability": "120px", "share": "90px", "sentence": "40%",
+}  # fmt: skip
 
 
 def build_answers(
@@ -88,8 +90,7 @@ def _given(text: str, filled: Sequence[FilledMask], ranked: Sequence[tuple[Score
         fill_html.chart(_title(number, len(ranked)), fill_bars.target_bars(targets, number), number=number)
         for number, targets in enumerate(ranked)
     ]
-    remark = "Bars show the share of each word among those given."
-    return _outputs(text, filled, likeliest, charts, remark, TARGET_COLUMNS, fill_bars.target_rows(ranked))
+    return _outputs(text, filled, likeliest, charts, ABOUT_SHARES, TARGET_COLUMNS, fill_bars.target_rows(ranked))
 
 
 def _outputs(

@@ -20,21 +20,18 @@ from trainer.ui.fill_sentences import answered
 def fill_endpoints(runs: RunManager, fills: FillService) -> list[Callable[..., Any]]:
     """The functions behind /fill_mask, /fill_jointly, /rank_words, /compare_models, /score_sentence and /fill_file."""
 
-    def fill_mask(
-        text: str, model: str = "bundled", top_k: float = 5, targets: list[str] | None = None
-    ) -> list[list[dict[str, Any]]]:
+    def fill_mask(text: str, model: str = "bundled", top_k: float = 5) -> list[list[dict[str, Any]]]:
         """Fill every <mask> in a text with its most likely tokens, each mask as if it were alone.
 
         Args:
             text: A text with one or more <mask> in it; [MASK] and ___ will do, too.
             model: "bundled", a Hugging Face Hub id, or the id of a finished run.
             top_k: How many candidates for each mask, 1 to 100.
-            targets: Only these words, in this order; each must be one token of the model.
 
         Returns:
             One list per mask of {"score", "token", "token_str", "sequence"}, most likely first.
         """
-        return _candidates(fills.fill(text, form.public_model(model, runs), top_k, targets))
+        return _candidates(fills.fill(text, form.public_model(model, runs), top_k))
 
     def fill_jointly(
         text: str, model: str = "bundled", count: float = 5, order: str = "confidence", pieces: float = 1

@@ -61,7 +61,7 @@ def target_bars(targets: Sequence[ScoredTarget], number: int) -> list[Bar]:
             shares=(target.share,),
             words=(target.word,),
             mask=number,
-            note=percent(target.score),
+            note=f"{percent(target.score)} raw",
         )
         for label, target in zip(_apart([readable(target.word) for target in ordered]), ordered, strict=True)
     ]

@@ -79,7 +79,7 @@ def _line(bar: Bar, end: float, legend: Sequence[str]) -> str:
         for i, share in enumerate(bar.shares)
     )
     shown = "".join(f"<span>{value}</span>" for value in values)
-    remark = f'<span class="remark">{escape(bar.note)}</span>' if bar.note else ""
+    remark = f' <span class="remark">{escape(bar.note)}</span>' if bar.note else ""
     return (
         f'<button type="button" {attributes}><span class="word"><bdi>{escape(bar.label)}</bdi>{remark}</span>'
         f'<span class="tracks">{drawn}</span><span class="values">{shown}</span></button>'

@@ -31,6 +31,7 @@ def build_fill_mask_tab(runs: RunManager, fills: FillService) -> gr.Dropdown:
                 info="Write <mask> where a word is to be guessed, or click a word below to hide it.",
             )  # fmt: skip
             gr.HTML(fill_html.tools(), elem_id="tools", js_on_load=None)
+        file = gr.File(label="File", file_types=[".txt", ".csv"], height=150, visible=False, elem_id="sentences")
         with gr.Row(elem_classes="ask"):
             model = _model_field(runs, "Model", "fill-model")
             before = _model_field(runs, "Before", "fill-before", visible=False)
@@ -44,16 +45,17 @@ def build_fill_mask_tab(runs: RunManager, fills: FillService) -> gr.Dropdown:
             build_answers(buttons[0], text, model, shown, runs, fills),
             build_comparison(buttons[1], text, [before, after], shown, runs, fills),
             build_surprisal(buttons[2], text, model, runs, fills),
-            build_sentences(buttons[3], model, runs, fills),
+            build_sentences(buttons[3], file, model, runs, fills),
         ]
 
     def choose(chosen: str, name: str) -> list[Any]:
         visible = [gr.update(visible=chosen == each) for each in MODES]
         in_large = gr.update(visible=True if chosen in (FILL, COMPARE) else "hidden")
-        return [gr.update(visible=chosen != MANY), in_large, *visible, *visible, *_models(runs, chosen, name)]
+        instead = [gr.update(visible=chosen != MANY), gr.update(visible=chosen == MANY)]
+        return [*instead, in_large, *visible, *visible, *_models(runs, chosen, name)]
 
     text.submit(None, None, None, js=ASK)
-    mode.change(choose, [mode, model], [sentence, shown, *buttons, *parts, model, before, after], **QUIET)
+    mode.change(choose, [mode, model], [sentence, file, shown, *buttons, *parts, model, before, after], **QUIET)
     for field in (model, before, after):
         field.focus(lambda: gr.update(choices=form.model_choices(runs)), None, field, **QUIET)
     return model

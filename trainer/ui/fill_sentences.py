@@ -24,10 +24,11 @@ SHOWN = 200  # rows on the page; the files have all
 MOST_ROWS = 200_000
 
 
-def build_sentences(button: gr.Button, model: gr.Dropdown, runs: RunManager, fills: FillService) -> gr.Column:
-    """Lays out upload, table and downloads, and connects them to their button."""
+def build_sentences(
+    button: gr.Button, file: gr.File, model: gr.Dropdown, runs: RunManager, fills: FillService
+) -> gr.Column:
+    """Lays out table and downloads, and connects them to their button."""
     with gr.Column(visible=False) as column:
-        file = gr.File(label="File", file_types=[".txt", ".csv"], height=150, elem_id="sentences")
         count = gr.Slider(1, 20, value=5, step=1, label="Words for each mask")
         state = gr.HTML(fill_html.empty(NO_FILE_YET), elem_id="file-progress", js_on_load=None)
         with gr.Row(visible=False) as downloads:

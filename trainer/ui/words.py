@@ -20,6 +20,9 @@ NO_FILE_YET = (
 )
 UNKNOWN = "\u2013"
 
+ABOUT_SHARES = (
+    "Bars show each word's share of what the given words have together; raw is its probability among all words."
+)
 OTHER_TOKENS = (
     "The two models cut the text into different tokens, so their pseudo-perplexities don't compare; "
     "words are matched by their letters."
@@ -99,7 +102,7 @@ def percent(share: float) -> str:
     """A probability with two figures or more; very small ones as a bound."""
     value = share * 100
     if 0 < value < 0.001:
-        return "< 0.001\u202f%"
+        return "<\u202f0.001\u202f%"
     return f"{value:.1f}\u202f%" if value >= 0.95 else f"{value:.2g}\u202f%"
 
 
