@@ -92,8 +92,11 @@ def test_every_mask_of_several_gets_the_pipelines_tokens(text: str, both: tuple[
         assert [c.score for c in mask.candidates] == pytest.approx([a["score"] for a in answers], abs=1e-6)
 
 
-def test_many_texts_at_once_get_the_answers_they_get_alone(both: tuple[str, Any], filler: MaskFiller) -> None:
-    folder, _ = both
+@pytest.mark.parametrize("kind", [*KINDS, "electra"])  # the last has a head that is not known
+def test_many_texts_at_once_get_the_answers_they_get_alone(
+    kind: str, model: Callable[[str], str], filler: MaskFiller
+) -> None:
+    folder = model(kind)
     texts = ["No gap here.", *SENTENCES, *SEVERAL_MASKS, "The " + "long " * 300 + "<mask> end."]
     together = filler.fill_many(texts, folder)
     assert isinstance(together[0], PredictionError) and "no <mask>" in together[0].what

@@ -96,14 +96,16 @@ def wait_until(condition: Callable[[], bool]) -> None:
         time.sleep(0.02)
 
 
-def test_answers_are_those_of_the_filler_itself(service: FillService, tiny_model: Callable[[str], Path]) -> None:
+def test_answers_are_those_of_the_filler_itself(
+    service: FillService, filler: MaskFiller, tiny_model: Callable[[str], Path]
+) -> None:
     for request in (
         (SENTENCE,),
         ("A <mask> and a [MASK].", "bundled", 3.0),
         ("A <mask>.", "bundled", 5, ["water", "and"]),
         ("A <mask>.", str(tiny_model("bert")), 2),
     ):
-        expected, found = MaskFiller().fill(*request), service.fill(*request)
+        expected, found = filler.fill(*request), service.fill(*request)
         assert [[c.token for c in m.candidates] for m in found] == [[c.token for c in m.candidates] for m in expected]
         assert [m.candidates[0].sequence for m in found] == [m.candidates[0].sequence for m in expected]
 
@@ -119,9 +121,9 @@ def test_answers_are_those_of_the_filler_itself(service: FillService, tiny_model
     ],
 )
 def test_every_question_is_answered_as_by_the_filler_itself(
-    method: str, request_: tuple[Any, ...], service: FillService
+    method: str, request_: tuple[Any, ...], service: FillService, filler: MaskFiller
 ) -> None:
-    expected, found = getattr(MaskFiller(), method)(*request_), getattr(service, method)(*request_)
+    expected, found = getattr(filler, method)(*request_), getattr(service, method)(*request_)
     # The last digits depend on the number of threads.
     assert re.sub(r"-?\d+\.\d+(e-?\d+)?", "", repr(found)) == re.sub(r"-?\d+\.\d+(e-?\d+)?", "", repr(expected))
 
@@ -192,7 +194,7 @@ def test_panic_in_the_tokenizer_is_a_sentence_and_the_worker_goes_on(
 
 
 def test_who_waits_is_answered_together_and_a_text_that_fails_takes_nobody_along(
-    service: FillService, worker: WorkerFacts, hostile: Callable[[dict[str, Any]], str]
+    service: FillService, filler: MaskFiller, worker: WorkerFacts, hostile: Callable[[dict[str, Any]], str]
 ) -> None:
     folder = hostile({"type": "Replace", "pattern": {"Regex": "(a+)+$"}, "content": "b"})
     texts = ["A <mask>.", "No gap.", "<mask> " + "a" * 40 + "!", "B <mask>.", "C ___."]
@@ -204,7 +206,7 @@ def test_who_waits_is_answered_together_and_a_text_that_fails_takes_nobody_along
     assert [error and str(error)[:22] for error in errors] == [
         None, "There is no <mask> in ", "The model failed on th", None, None
     ]  # fmt: skip
-    expected = MaskFiller().fill("B <mask>.", folder, 2)
+    expected = filler.fill("B <mask>.", folder, 2)
     assert [c.token for c in requests[3].result()[0].candidates] == [c.token for c in expected[0].candidates]
     assert service._waiting == [] and service.facts() == worker
 

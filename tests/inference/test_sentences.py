@@ -58,6 +58,7 @@ def test_sentences_are_found(
         ("a.txt", "caf\xe9 <mask>".encode("latin-1"), "is not UTF-8"),
         ("a.csv", "", "No column of 'a.csv' has a <mask>"),
         ("a.csv", "a,b\n1,2\n", "No column of 'a.csv' has a <mask>"),
+        ("a.csv", "<mask>" + "," * 1_000_000, "more than 1,000 columns"),
     ],
 )
 def test_a_file_that_cannot_be_read_is_a_sentence(

@@ -38,18 +38,19 @@ class ModelCache:
         kept = self._loaded.get(name)
         if kept is None or kept.changed != _changed(kept.folder):
             self._loaded.pop(name, None)
-            self._loaded[name] = self._load(name)
-            while len(self._loaded) > 1 and sum(loaded.bytes for loaded in self._loaded.values()) > self._memory_bytes:
-                self._loaded.popitem(last=False)
+            folder = find_model(name)
+            self._make_room(sum(file.stat().st_size for file in folder.glob("*.safetensors")))
+            changed = _changed(folder)
+            model = load_model(name).to(self._device).eval()
+            size = sum(weights.nbytes for weights in [*model.parameters(), *model.buffers()])
+            self._make_room(size)
+            self._loaded[name] = Loaded(Reader(model), folder, changed, size)
         self._loaded.move_to_end(name)
         return self._loaded[name].reader
 
-    def _load(self, name: str) -> Loaded:
-        folder = find_model(name)
-        changed = _changed(folder)
-        model = load_model(name).to(self._device).eval()
-        weights = [*model.parameters(), *model.buffers()]
-        return Loaded(Reader(model), folder, changed, sum(weight.nbytes for weight in weights))
+    def _make_room(self, size: int) -> None:
+        while self._loaded and size + sum(loaded.bytes for loaded in self._loaded.values()) > self._memory_bytes:
+            self._loaded.popitem(last=False)
 
 
 def _changed(folder: Path) -> int:

@@ -25,15 +25,18 @@ def rank(reader: Reader, text: MaskedText, targets: Sequence[str]) -> list[tuple
     spelled = [[_pieces(reader, text, number, word) for word in words] for number in range(len(text.masks))]
     asked: dict[tuple[tuple[int, ...], int], list[tuple[int, int, int]]] = defaultdict(list)
     sequences: dict[tuple[int, int], str] = {}
+    work = 0
     for number, place in enumerate(text.masks):
         for target, pieces in enumerate(spelled[number]):
             ids, (at,) = reader.question(text.ids, [place], reader.room - len(pieces) + 1)
             sequences[number, target] = reader.filled(ids, at, pieces)
             for done, piece in enumerate(pieces):
                 hidden = [*ids[:at], *pieces[:done], *[reader.mask] * (len(pieces) - done), *ids[at + 1 :]]
-                asked[tuple(hidden), at + done].append((number, target, piece))
+                question = tuple(hidden), at + done
+                work += 0 if question in asked else len(hidden)
+                check_work(work, "Shorten the text, or give fewer or shorter words.")
+                asked[question].append((number, target, piece))
     questions: list[Question] = [(list(ids), [place]) for ids, place in asked]
-    check_work(sum(len(ids) for ids, _ in questions), "Shorten the text, or give fewer or shorter words.")
     nats = [[0.0] * len(words) for _ in text.masks]
     wanted = list(asked.values())
     for question, rows in reader.answers(questions):
@@ -71,9 +74,11 @@ def checked_words(targets: Sequence[str]) -> list[str]:
 
 
 def _pieces(reader: Reader, text: MaskedText, number: int, word: str) -> list[int]:
-    ids = reader.spelled(text, number, word)[0]
+    ids = next(reader.spelled(text, number, word))
     if not ids or not set(ids).isdisjoint(reader.never):  # the unknown token is one of them
         raise PredictionError(f"{word!r} is not made of tokens this model knows.", "Choose another word.")
+    if len(ids) > reader.room:
+        raise PredictionError(f"{word!r} is longer than what this model reads.", "Choose another word.")
     return ids
 
 

@@ -13,13 +13,12 @@ from torch import Tensor
 
 from trainer.config import find_masks, is_unicode
 from trainer.engine.model import MaskedLanguageModel
-from trainer.errors import PredictionError
+from trainer.errors import ModelError, PredictionError
 
 CHARACTERS = 50_000  # of one text
 MASKS = 20
 WORK_TOKENS = 100_000  # read for one request: some 10 s of the bundled model on two cores
-BATCH_TOKENS = {"cpu": 1_024}  # more don't fit into a processor's caches
-BATCH_TOKENS_ELSEWHERE = 32_768
+BATCH_TOKENS = {"cpu": 1_024, "cuda": 32_768, "mps": 8_192}  # more don't fit into a processor's caches
 BATCH_SCORES = 1 << 24  # of the vocabulary at all positions of a batch
 PADDING = 1.25  # longest text of a batch over its shortest
 
@@ -53,6 +52,9 @@ class Reader:
         before = next((at for at in range(len(whole)) if whole[at : at + len(bare)] == bare), 0)
         self._before, self._after = whole[:before], whole[before + len(bare) :]
         self.room = model.max_tokens - len(self._before) - len(self._after)
+        if self.room < 1:
+            raise ModelError(f"The model reads at most {model.max_tokens} tokens.", "Choose one that reads sentences.")
+        self._padding = getattr(model.model.config, "pad_token_id", None) or 0
         special = set(self.tokenizer.all_special_ids)
         self.unknown = self.tokenizer.unk_token_id
         self.hidden = special - {self.unknown}
@@ -101,8 +103,7 @@ class Reader:
         for batch in self._batches(questions):
             texts = [questions[number][0] for number in batch]
             longest = len(texts[-1])
-            padding = self.model.model.config.pad_token_id or 0
-            ids = torch.tensor([[*text, *[padding] * (longest - len(text))] for text in texts], device=device)
+            ids = torch.tensor([[*text, *[self._padding] * (longest - len(text))] for text in texts], device=device)
             lengths = torch.tensor([len(text) for text in texts], device=device)
             read = None if len(texts[0]) == longest else torch.arange(longest, device=device) < lengths[:, None]
             places = [row * longest + place for row, number in enumerate(batch) for place in questions[number][1]]
@@ -126,13 +127,13 @@ class Reader:
         """The text of tokens, without the special ones."""
         return str(self.tokenizer.decode(ids, skip_special_tokens=True))
 
-    def spelled(self, text: MaskedText, number: int, word: str) -> list[list[int]]:
-        """The tokens of a word at mask `number`: as the text before the mask asks for, and the other way.
+    def spelled(self, text: MaskedText, number: int, word: str) -> Iterator[list[int]]:
+        """The tokens of a word at mask `number`: as the text before the mask asks for, then the other way.
 
         A byte-level tokenizer has different tokens for a word with and without a space before it.
         """
-        spaces = (" ", "") if text.apart[number] else ("", " ")
-        return [self._tokenize(f"{space}{word}") for space in spaces]
+        for space in (" ", "") if text.apart[number] else ("", " "):
+            yield self._tokenize(f"{space}{word}")
 
     @cached_property
     def continues(self) -> Tensor:
@@ -145,7 +146,7 @@ class Reader:
 
     def _batches(self, questions: Sequence[Question]) -> Iterator[list[int]]:
         """The numbers of the questions, shortest first, as many together as are answered fast."""
-        most_tokens = BATCH_TOKENS.get(self.model.model.device.type, BATCH_TOKENS_ELSEWHERE)
+        most_tokens = BATCH_TOKENS[self.model.model.device.type]
         pads = self.model.head is not None  # of an unknown architecture, padding may change the answers
         batch: list[int] = []
         scores = 0

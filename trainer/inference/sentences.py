@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
@@ -14,6 +15,7 @@ from trainer.predictions import FilePart, FilledMask, SentenceRow
 
 FILE_BYTES = 10 << 20
 SENTENCES = 20_000  # of a file
+COLUMNS = 1_000
 PART_SENTENCES = 64
 PART_CHARACTERS = 20_000  # of a part; one longer sentence is a part of its own
 
@@ -85,13 +87,12 @@ def _column(lines: io.StringIO, name: str) -> list[str]:
         rows = list(csv.reader(lines, delimiter=max(",;\t", key=head.count)))
     except csv.Error as error:
         raise PredictionError(f"{name!r} can't be read as a table: {error}.", "Save it as CSV again.") from error
-    masks: dict[int, int] = {}
-    for row in rows:
-        for number, cell in enumerate(row):
-            masks[number] = masks.get(number, 0) + len(split_at_masks(cell)) - 1
-    if not any(masks.values()):
+    if max(map(len, rows), default=0) > COLUMNS:
+        raise PredictionError(f"{name!r} has more than {COLUMNS:,} columns.", "Keep only the one with the sentences.")
+    masks = Counter(number for row in rows for number, cell in enumerate(row) for _ in split_at_masks(cell)[1:])
+    if not masks:
         raise PredictionError(f"No column of {name!r} has a <mask> in it.", "Put <mask> where words are to be guessed.")
-    column = max(masks, key=lambda number: masks[number])
+    ((column, _),) = masks.most_common(1)
     cells = [row[column] if column < len(row) else "" for row in rows]
     return cells[0 if len(split_at_masks(cells[0])) > 1 else 1 :]
 
