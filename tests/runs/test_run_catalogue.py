@@ -24,6 +24,7 @@ def over(home, name, *, interrupted=False):
     folder.write_config(TrainConfig())
     folder.lock.write_text("1\n")
     folder.append(STARTED)
+    (folder.checkpoints / "step-3").mkdir(parents=True)
     if not interrupted:
         folder.append(STOPPED)
     return folder

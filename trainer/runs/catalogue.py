@@ -13,10 +13,29 @@ from trainer.errors import RunError
 from trainer.runs.folder import is_run
 from trainer.runs.view import RunView
 
-LOOK_SECONDS = 2.0  # within which each run that is over is looked at: a shell may have resumed it
+RESUMABLE_SECONDS = 2.0  # within which each run that could go on is looked at: a shell may have resumed it
+ENDED_SECONDS = 10.0  # the same for those that could not, of which little but the name may change
+FEW = 20  # are looked at each time
 SETTLED_SECONDS = 2.0  # after which a folder's time tells of all that happened in it, however coarse the clock
 
 Stamp = tuple[int, int]  # size and time of a file
+
+
+class Turns:
+    """Takes runs in turn, as many at a time as it needs for each to have its turn within `seconds`."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._taken_at = time.monotonic()
+        self._next = 0
+
+    def due(self, ids: list[str]) -> list[str]:
+        """Those of `ids` whose turn it is."""
+        now = time.monotonic()
+        count = min(len(ids), max(FEW, int(len(ids) * (now - self._taken_at) / self._seconds)))
+        first, self._taken_at = self._next % max(1, len(ids)), now
+        self._next = first + count
+        return (ids + ids)[first : first + count]
 
 
 class Catalogue:
@@ -33,8 +52,10 @@ class Catalogue:
         self._unsure: set[str] = set()  # what must be read each time: runs that are not over, or have just been changed
         self._stamps: dict[str, dict[str, Stamp | None]] = {}  # of the files of the others that tell of a change
         self._listed_at: int | None = None  # the folder's time when it was listed; None to list it again
-        self._looked_at = time.monotonic()
-        self._next = 0  # the place in the list from which to look on
+        self._turns = {
+            True: Turns(RESUMABLE_SECONDS),
+            False: Turns(ENDED_SECONDS),
+        }  # of those that can be resumed, or not
         self._lock = threading.Lock()
 
     def ids(self) -> list[str]:
@@ -46,7 +67,10 @@ class Catalogue:
         """Every run as it stands, newest first; those that are over without their `points`."""
         with self._lock:
             ids = self._list()
-            for run_id in [*self._unsure, *filter(self._has_changed, self._due(ids))]:
+            for resumable, turns in self._turns.items():
+                due = turns.due([view.id for view in self._views.values() if view.can_resume is resumable])
+                self._unsure.update(filter(self._has_changed, due))
+            for run_id in list(self._unsure):
                 self._update(run_id)
             return [self._views[run_id] for run_id in ids if run_id in self._views]
 
@@ -67,15 +91,6 @@ class Catalogue:
             settled = time.time_ns() - changed_at > SETTLED_SECONDS * 1e9
             self._listed_at = changed_at if settled else None
         return self._ids
-
-    def _due(self, ids: list[str]) -> list[str]:
-        """The runs whose turn it is to be looked at: so many that all have had theirs after LOOK_SECONDS."""
-        now = time.monotonic()
-        count = min(len(ids), int(len(ids) * (now - self._looked_at) / LOOK_SECONDS))
-        if count:
-            first, self._looked_at, self._next = self._next, now, (self._next + count) % len(ids)
-            return (ids + ids)[first : first + count]
-        return []
 
     def _has_changed(self, run_id: str) -> bool:
         return any(_stamp(path) != stamp for path, stamp in self._stamps.get(run_id, {}).items())
