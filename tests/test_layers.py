@@ -31,11 +31,11 @@ RULES = {
     "trainer/inference/worker.py": LAYER_1,  # its module is loaded by the page; for the child's functions see below
     "trainer/inference/": LAYER_1 | {"torch", "transformers", "trainer.engine.hardware", "trainer.engine.model"},
     "trainer/runs/": LAYER_1 | {"trainer.runs"},
-    "trainer/hub/": LAYER_1 | {"trainer.hub", "huggingface_hub"},
+    "trainer/hub/": LAYER_1 | {"trainer.hub", "huggingface_hub", "PIL"},
     # Services come as arguments; the worker's module is standard library alone, and the page names its class.
     "trainer/ui/": LAYER_1
     | {"trainer.ui", "trainer.runs", "trainer.inference.worker", "trainer.hub", "gradio", "pandas"},
-    "trainer/__main__.py": LAYER_1 | {"trainer.runs", "trainer.engine", "trainer.inference"},
+    "trainer/__main__.py": LAYER_1 | {"trainer.runs", "trainer.engine", "trainer.inference", "trainer.hub"},
     "trainer/": LAYER_1,
     "app.py": LAYER_1
     | {"trainer.__main__", "trainer.ui", "trainer.runs", "trainer.inference.worker", "trainer.hub", "gradio"},

@@ -1,4 +1,4 @@
-"""The shell: `python -m trainer fit | resume | preview | predict | evaluate`."""
+"""The shell: `python -m trainer fit | resume | preview | predict | evaluate | publish`."""
 
 from __future__ import annotations
 
@@ -129,6 +129,24 @@ def evaluate_command(options: argparse.Namespace, out: TextIO) -> None:
     print(json.dumps(result) if options.json else words, file=out)
 
 
+def publish_command(options: argparse.Namespace, out: TextIO) -> None:
+    """Publishes the model of a run on the Hugging Face Hub, with the token in HF_TOKEN."""
+    from trainer.hub.publish import Publisher
+    from trainer.hub.upload import PublishRequest
+
+    folder = Path(options.folder).resolve()
+    request = PublishRequest(folder=folder, repo=options.repo, private=not options.public, licence=options.licence)
+    told: list[str] = []
+
+    def tell(share: float, words: str) -> None:
+        if words.partition(":")[0] not in told and not options.json:
+            told.append(words.partition(":")[0])
+            print(f"{words} ...", file=sys.stderr, flush=True)
+
+    record = Publisher().publish(request, os.environ.get("HF_TOKEN", "").strip(), tell)
+    print(json.dumps(asdict(record)) if options.json else record.url, file=out)
+
+
 def _train(folder: RunFolder, config: TrainConfig, tell: Tell, *, resume: bool = False) -> None:
     """Runs the engine on a run folder; SIGTERM and Ctrl-C stop it in order, a second Ctrl-C at once."""
     signals: list[int] = []
@@ -212,6 +230,11 @@ def _parser() -> argparse.ArgumentParser:
             subparser.add_argument(f"--{f.name.replace('_', '-')}", metavar="VALUE", help=text, **optional)
     for subparser in (add("resume", resume_command), add("run", run_command)):
         subparser.add_argument("folder", metavar="DIR", help="A run folder.")
+    publish = add("publish", publish_command)
+    publish.add_argument("folder", metavar="DIR", help="A run folder.")
+    publish.add_argument("--repo", metavar="OWNER/NAME", required=True, help="What to call it; NAME alone is yours.")
+    publish.add_argument("--public", action="store_true", help="For everybody to see; private by default.")
+    publish.add_argument("--licence", metavar="ID", help="Such as apache-2.0, as the Hub spells it.")
     predict = add("predict", predict_command)
     predict.add_argument("text", metavar="TEXT", help="A text with <mask> in it.")
     predict.add_argument("--model", default="bundled", help="`bundled`, a Hub id, or a model folder.")
