@@ -21,7 +21,8 @@ FILES = sorted(
 HEAVY = ("torch", "transformers", "datasets", "accelerate", "evaluate", "gradio", "pandas")
 LONGEST_FILE = 250  # lines
 
-LAYER_1 = {f"trainer.{name}" for name in ("config", "environment", "errors", "events", "predictions", "presets")}
+SHARED = ("config", "environment", "errors", "events", "limits", "predictions", "presets", "recipe", "script_parts")
+LAYER_1 = {f"trainer.{name}" for name in SHARED}
 ENGINE = {"torch", "transformers", "datasets", "accelerate", "evaluate", "huggingface_hub", "numpy", "safetensors"}
 
 # What the files of a folder may import besides the standard library; the first entry that fits a path is its rule.

@@ -16,7 +16,8 @@ from typing import Any, TextIO
 
 from trainer.config import TrainConfig, kind_of
 from trainer.errors import ConfigError, RunError, TrainerError, TrainingError
-from trainer.events import Event, in_words
+from trainer.events import Event, Planned, in_words
+from trainer.limits import limits_of
 from trainer.presets import recommended
 from trainer.runs.folder import RunFolder, new_run_id, run_ids
 
@@ -87,8 +88,13 @@ def resume_command(options: argparse.Namespace, out: TextIO) -> None:
 
 def run_command(options: argparse.Namespace, out: TextIO) -> None:
     """What the page starts: the run of a folder, from its newest checkpoint when it has one."""
-    folder = RunFolder(Path(options.folder))
-    _train(folder, folder.read_config(), lambda event, line: None, resume=True)
+    folder, limits = RunFolder(Path(options.folder)), limits_of(os.environ)
+
+    def tell(event: Event, line: str) -> None:
+        if isinstance(event, Planned):
+            limits.check_size(event.parameters)
+
+    _train(folder, folder.read_config(), tell, resume=True)
 
 
 def preview_command(options: argparse.Namespace, out: TextIO) -> None:
@@ -136,14 +142,7 @@ def publish_command(options: argparse.Namespace, out: TextIO) -> None:
 
     folder = Path(options.folder).resolve()
     request = PublishRequest(folder=folder, repo=options.repo, private=not options.public, licence=options.licence)
-    told: list[str] = []
-
-    def tell(share: float, words: str) -> None:
-        if words.partition(":")[0] not in told and not options.json:
-            told.append(words.partition(":")[0])
-            print(f"{words} ...", file=sys.stderr, flush=True)
-
-    record = Publisher().publish(request, os.environ.get("HF_TOKEN", "").strip(), tell)
+    record = Publisher().publish(request, os.environ.get("HF_TOKEN", "").strip())
     print(json.dumps(asdict(record)) if options.json else record.url, file=out)
 
 

@@ -8,12 +8,13 @@ from typing import Any
 import gradio as gr
 
 from trainer.inference.worker import FillService
+from trainer.limits import Limits
 from trainer.runs.manager import RunManager
 from trainer.ui import form
 from trainer.ui.events import spoken
 
 
-def build_api(runs: RunManager, fills: FillService) -> None:
+def build_api(runs: RunManager, fills: FillService, limits: Limits) -> None:
     """Registers /fill_mask, /start_run, /run_status, /stop_run and /list_runs."""
 
     def fill_mask(text: str, model: str = "bundled", top_k: float = 5) -> list[list[dict[str, Any]]]:
@@ -39,7 +40,7 @@ def build_api(runs: RunManager, fills: FillService) -> None:
         Returns:
             The state of the new run; its id stands under "run".
         """
-        return runs.view(runs.start(form.public_config(config or {}, runs))).summary()
+        return runs.view(runs.start(limits.applied_to(form.public_config(config or {}, runs)))).summary()
 
     def run_status(run: str) -> dict[str, Any]:
         """State, progress, loss and perplexity of a run.

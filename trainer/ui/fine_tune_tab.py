@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 from trainer.errors import DataError
+from trainer.limits import Limits
 from trainer.runs.manager import RunManager
 from trainer.runs.uploads import keep_file, keep_text
 from trainer.ui import form
+from trainer.ui.code_panel import build_code_panel
 from trainer.ui.events import QUEUED, QUIET, spoken
 from trainer.ui.live_view import LiveView
 from trainer.ui.words import MY_FILE, PASTE, READY_MADE, SOURCES
@@ -19,8 +22,13 @@ from trainer.ui.words import MY_FILE, PASTE, READY_MADE, SOURCES
 FILE_TYPES = [".txt", ".md", ".csv", ".tsv", ".json", ".jsonl", ".parquet"]
 
 
-def build_fine_tune_tab(page: gr.Blocks, runs: RunManager) -> tuple[LiveView, gr.Dropdown]:
-    """Lays out the tab and connects it; returns what other tabs have to do with: the run shown, and the model field."""
+def build_fine_tune_tab(
+    page: gr.Blocks, runs: RunManager, limits: Limits, below: Callable[[LiveView], None]
+) -> tuple[LiveView, gr.Dropdown]:
+    """Lays out the tab and connects it; `below` adds to the run that is shown.
+
+    Returns what other tabs have to do with: the run shown, and the model field.
+    """
     with gr.Row(elem_classes="fine-tune"):
         with gr.Column(scale=5, min_width=320, elem_classes="form"):
             source = gr.Radio(SOURCES, value=READY_MADE, label="1 · Text")
@@ -45,8 +53,10 @@ def build_fine_tune_tab(page: gr.Blocks, runs: RunManager) -> tuple[LiveView, gr
                 settings |= form.setting_widgets(form.more_settings())
             start = gr.Button("Start", variant="primary", size="lg", elem_id="start")
             stop = gr.Button("Stop", variant="stop", size="lg", visible=False, elem_id="stop")
+            build_code_panel(source, dataset, file, model, settings)
         with gr.Column(scale=7, min_width=320, elem_classes="live"):
             live = LiveView(runs)
+            below(live)
 
     suited = [settings[name] for name in (*form.BEGINNER, "warmup_ratio")]
     source.change(
@@ -62,7 +72,7 @@ def build_fine_tune_tab(page: gr.Blocks, runs: RunManager) -> tuple[LiveView, gr
     def begin(origin: str, name: str, path: str | None, text: str, *values: Any) -> str:
         brought = _brought(runs, origin, path, text)
         chosen = dict(zip(["model", *settings], values, strict=True)) | ({} if brought else {"dataset": name})
-        config = form.public_config(chosen, runs)
+        config = limits.applied_to(form.public_config(chosen, runs))
         return runs.start(dataclasses.replace(config, dataset=str(brought)) if brought else config)
 
     def end(watched: str | None) -> None:
