@@ -14,16 +14,32 @@ def main() -> None:
     # Gradio's statistics of all requests, which nobody sees here, are else made anew with pandas after each of them.
     os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", str(10**9))
 
-    from trainer.__main__ import home
+    from trainer.__main__ import DEFAULT_HOME
+    from trainer.hub.publish import Publisher
     from trainer.inference.worker import FillService
+    from trainer.limits import VANISHING, limits_of, place_for_runs
     from trainer.runs.manager import RunManager
     from trainer.ui.page import build_page, launch_settings
 
-    runs = RunManager(home(), os.environ, auto_resume=os.environ.get("MASK_STUDIO_AUTO_RESUME") == "1")
+    limits = limits_of(os.environ)
+    home, lasting = place_for_runs(os.environ, DEFAULT_HOME)
+    auto_resume = os.environ.get("MASK_STUDIO_AUTO_RESUME") == "1"
+    runs = RunManager(home, os.environ, max_queued=limits.max_queued, auto_resume=auto_resume)
     fills = FillService()
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))
-    page = build_page(runs, fills)
-    page.launch(prevent_thread_lock=True, **launch_settings())
+    on_space = "SPACE_ID" in os.environ
+    # Whoever reaches the page publishes with a token of their own; that of the environment is for its owner's desk.
+    at_desk = not on_space and os.environ.get("GRADIO_SERVER_NAME", "localhost") in ("localhost", "127.0.0.1")
+    page = build_page(
+        runs,
+        fills,
+        Publisher(),
+        limits,
+        notice=" ".join(filter(None, [limits.in_words(), "" if lasting else VANISHING])),
+        sign_in=on_space and "OAUTH_CLIENT_ID" in os.environ,
+        own_token=os.environ.get("HF_TOKEN", "").strip() if at_desk else "",
+    )
+    page.launch(prevent_thread_lock=True, **launch_settings(limits))
     fills.start()  # only now: the page is served while the model loads
     machine_goes_down = False
     try:

@@ -21,7 +21,19 @@ FILES = sorted(
 HEAVY = ("torch", "transformers", "datasets", "accelerate", "evaluate", "gradio", "pandas")
 LONGEST_FILE = 250  # lines
 
-LAYER_1 = {f"trainer.{name}" for name in ("config", "environment", "errors", "events", "predictions", "presets")}
+SHARED = (
+    "arguments",
+    "config",
+    "environment",
+    "errors",
+    "events",
+    "limits",
+    "predictions",
+    "presets",
+    "recipe",
+    "script_parts",
+)
+LAYER_1 = {f"trainer.{name}" for name in SHARED}
 ENGINE = {"torch", "transformers", "datasets", "accelerate", "evaluate", "huggingface_hub", "numpy", "safetensors"}
 
 # What the files of a folder may import besides the standard library; the first entry that fits a path is its rule.
@@ -35,11 +47,11 @@ RULES = {
     "trainer/inference/": LAYER_1
     | {"trainer.inference", "torch", "transformers", "trainer.engine.hardware", "trainer.engine.model"},
     "trainer/runs/": LAYER_1 | {"trainer.runs"},
-    "trainer/hub/": LAYER_1 | {"trainer.hub", "huggingface_hub"},
+    "trainer/hub/": LAYER_1 | {"trainer.hub", "huggingface_hub", "PIL"},
     # Services come as arguments; the worker's module is standard library alone, and the page names its class.
     "trainer/ui/": LAYER_1
     | {"trainer.ui", "trainer.runs", "trainer.inference.worker", "trainer.hub", "gradio", "pandas"},
-    "trainer/__main__.py": LAYER_1 | {"trainer.runs", "trainer.engine", "trainer.inference"},
+    "trainer/__main__.py": LAYER_1 | {"trainer.runs", "trainer.engine", "trainer.inference", "trainer.hub"},
     "trainer/": LAYER_1,
     "app.py": LAYER_1
     | {"trainer.__main__", "trainer.ui", "trainer.runs", "trainer.inference.worker", "trainer.hub", "gradio"},

@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
 
 from trainer.config import TrainConfig, kind_of
+from trainer.presets import DATASETS, MODELS
 
 PROJECT = Path(__file__).resolve().parents[1]
 README = (PROJECT / "README.md").read_text(encoding="utf-8")
@@ -54,6 +56,31 @@ def test_the_head_is_what_a_space_takes() -> None:
     assert HEAD["python_version"] == "3.12"
     assert len(HEAD["short_description"]) <= 60
     assert HEAD["models"] and HEAD["datasets"] and HEAD["hf_oauth"] is True and HEAD["suggested_hardware"]
+
+
+def test_the_head_has_no_key_or_colour_that_a_space_does_not_know() -> None:
+    keys = """title emoji colorFrom colorTo sdk sdk_version python_version app_file short_description license
+        suggested_hardware hf_oauth hf_oauth_scopes models datasets tags pinned thumbnail preload_from_hub
+        startup_duration_timeout disable_embedding fullWidth header""".split()
+    assert set(HEAD) <= set(keys) and {"title", "emoji", "colorFrom", "colorTo"} <= set(HEAD)
+    colours = {"red", "yellow", "green", "blue", "indigo", "purple", "pink", "gray"}
+    assert {HEAD["colorFrom"], HEAD["colorTo"]} <= colours
+    assert HEAD["hf_oauth_scopes"] == ["contribute-repos"]  # the least with which a model can be published
+
+
+def test_the_spaces_own_requirements_agree_with_ours() -> None:
+    """A Space installs `gradio[oauth,mcp]==sdk_version` beside the file, so the file must let it."""
+    lines = (PROJECT / "requirements.txt").read_text(encoding="utf-8").split()
+    requirements = {requirement.name: requirement for requirement in map(Requirement, lines)}
+    assert HEAD["sdk_version"] in requirements["gradio"].specifier
+    assert "pydantic" not in requirements  # the mcp extra pins it
+    for name, requirement in requirements.items():
+        assert version(name) in requirement.specifier, name
+
+
+def test_models_and_data_of_the_head_are_those_on_offer() -> None:
+    offered = {preset.id for preset in (*MODELS, *DATASETS)}
+    assert {*HEAD["models"], *HEAD["datasets"]} <= offered
 
 
 def test_pictures_and_commands_exist() -> None:

@@ -1,4 +1,4 @@
-"""The shell: `python -m trainer fit | resume | preview | predict | score | evaluate`."""
+"""The shell: `python -m trainer fit | resume | preview | predict | score | evaluate | publish`."""
 
 from __future__ import annotations
 
@@ -10,26 +10,27 @@ import signal
 import sys
 import tempfile
 from collections.abc import Callable
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TextIO
 
-from trainer.config import TrainConfig, kind_of
-from trainer.errors import ConfigError, RunError, TrainerError, TrainingError
-from trainer.events import Event, in_words
+from trainer.arguments import USER_ERROR, config_of, parser_of
+from trainer.config import TrainConfig
+from trainer.errors import RunError, TrainerError, TrainingError
+from trainer.events import Event, Planned, in_words
+from trainer.limits import limits_of
 from trainer.predictions import shown
-from trainer.presets import recommended
 from trainer.runs.folder import RunFolder, new_run_id, run_ids
 
 Tell = Callable[[Event, str], None]  # an event, and its line in events.jsonl
 
-DONE, BROKEN, USER_ERROR = 0, 1, 2
+DONE, BROKEN = 0, 1
 DEFAULT_HOME = Path(__file__).resolve().parent.parent / "runs"
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs one command; returns the exit code."""
-    options = _parser().parse_args(arguments)
+    options = parser_of(COMMANDS).parse_args(arguments)
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("DISABLE_SAFETENSORS_CONVERSION", "1")  # no conversion service is asked behind our back
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
@@ -51,7 +52,7 @@ def home() -> Path:
 
 def fit_command(options: argparse.Namespace, out: TextIO) -> None:
     """Trains in this process; the run folder is the same that the page would make."""
-    config = _config(options).check()
+    config = config_of(options).check()
     if options.output:
         folder = RunFolder(Path(options.output))
         if folder.events.exists():
@@ -88,13 +89,18 @@ def resume_command(options: argparse.Namespace, out: TextIO) -> None:
 
 def run_command(options: argparse.Namespace, out: TextIO) -> None:
     """What the page starts: the run of a folder, from its newest checkpoint when it has one."""
-    folder = RunFolder(Path(options.folder))
-    _train(folder, folder.read_config(), lambda event, line: None, resume=True)
+    folder, limits = RunFolder(Path(options.folder)), limits_of(os.environ)
+
+    def tell(event: Event, line: str) -> None:
+        if isinstance(event, Planned):
+            limits.check_size(event.parameters)
+
+    _train(folder, folder.read_config(), tell, resume=True)
 
 
 def preview_command(options: argparse.Namespace, out: TextIO) -> None:
     """Reads the text and plans the run, without training."""
-    config = _config(options).check()
+    config = config_of(options).check()
     from trainer.engine.preparation import prepare
 
     with tempfile.TemporaryDirectory() as scratch:
@@ -133,13 +139,24 @@ def evaluate_command(options: argparse.Namespace, out: TextIO) -> None:
     from trainer.engine.assessment import assess
     from trainer.engine.cloze import score_cloze
 
-    config = _config(options).check()
+    config = config_of(options).check()
     if options.cloze:
         result = score_cloze(config, Path(options.cloze))
     else:
         result = assess(config, held_out_only=options.test_size is not None)
     words = ", ".join(f"{name} {value:,.4g}" for name, value in result.items() if value is not None)
     print(json.dumps(result) if options.json else words, file=out)
+
+
+def publish_command(options: argparse.Namespace, out: TextIO) -> None:
+    """Publishes the model of a run on the Hugging Face Hub, with the token in HF_TOKEN."""
+    from trainer.hub.publish import Publisher
+    from trainer.hub.upload import PublishRequest
+
+    folder = Path(options.folder).resolve()
+    request = PublishRequest(folder=folder, repo=options.repo, private=not options.public, licence=options.licence)
+    record = Publisher().publish(request, os.environ.get("HF_TOKEN", "").strip())
+    print(json.dumps(asdict(record)) if options.json else record.url, file=out)
 
 
 def _train(folder: RunFolder, config: TrainConfig, tell: Tell, *, resume: bool = False) -> None:
@@ -176,68 +193,21 @@ def _teller(as_json: bool, out: TextIO) -> Tell:
     return tell
 
 
-def _config(options: argparse.Namespace) -> TrainConfig:
-    """Flags over the --config file over what suits the model."""
-    chosen: dict[str, Any] = {}
-    if getattr(options, "config", None):
-        try:
-            chosen = json.loads(Path(options.config).read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError) as error:
-            raise ConfigError([f"The file {options.config!r} can't be read as JSON: {error}."]) from error
-        if not isinstance(chosen, dict):
-            raise ConfigError([f"The file {options.config!r} must hold one JSON object with settings."])
-    flags = {f.name: getattr(options, f.name, None) for f in fields(TrainConfig)}
-    chosen |= {name: value for name, value in flags.items() if value is not None}
-    named = {name: str(chosen[name]) for name in ("model", "dataset") if chosen.get(name)}
-    suits = recommended(**named, from_scratch=bool(chosen.get("from_scratch")))
-    return TrainConfig.from_dict(suits | chosen)
-
-
 def _is_main_process() -> bool:
     """Of the ranks a launcher started; their own environment says who is first."""
     return os.environ.get("RANK", "0") == "0"
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> Any:
-        """One line instead of argparse's three."""
-        self.exit(USER_ERROR, f"error: {message}. See {self.prog} --help.\n")
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="python -m trainer", description="Fine-tune a masked language model and try it.")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
-
-    def add(name: str, command: Callable[[argparse.Namespace, TextIO], None]) -> argparse.ArgumentParser:
-        subparser = commands.add_parser(name, help=command.__doc__, description=command.__doc__, allow_abbrev=False)
-        subparser.set_defaults(command=command)
-        if name != "run":
-            subparser.add_argument("--json", action="store_true", help="Print JSON and nothing else.")
-        return subparser
-
-    fit = add("fit", fit_command)
-    fit.add_argument("--output", metavar="DIR", help="The run's folder; by default a new one under MASK_STUDIO_HOME.")
-    evaluate = add("evaluate", evaluate_command)
-    evaluate.add_argument("--cloze", metavar="FILE.jsonl", help="Score guesses for sentences of one mask each instead.")
-    for subparser in (fit, add("preview", preview_command), evaluate):
-        subparser.add_argument("--config", metavar="FILE.json", help="Settings as JSON; flags go over them.")
-        for f in fields(TrainConfig):
-            optional = {"nargs": "?", "const": "true"} if f.type == "bool" else {}
-            text = f"{f.metadata['doc']} Takes {kind_of(f)}; default {f.default}.".replace("%", "%%")
-            subparser.add_argument(f"--{f.name.replace('_', '-')}", metavar="VALUE", help=text, **optional)
-    for subparser in (add("resume", resume_command), add("run", run_command)):
-        subparser.add_argument("folder", metavar="DIR", help="A run folder.")
-    predict, score = add("predict", predict_command), add("score", score_command)
-    predict.add_argument("text", metavar="TEXT", help="A text with <mask>, [MASK] or ___ in it.")
-    predict.add_argument("--top-k", type=float, default=5, help="How many answers; default 5.")
-    chosen = predict.add_mutually_exclusive_group()
-    chosen.add_argument("--targets", metavar="A,B", help="Score these words instead, of any number of tokens.")
-    chosen.add_argument("--joint", action="store_true", help="Fill all masks together; scores are in nats.")
-    score.add_argument("text", metavar="TEXT", help="A text; masks in it stay hidden.")
-    for subparser in (predict, score):
-        subparser.add_argument("--model", default="bundled", help="`bundled`, a Hub id, or a model folder.")
-    return parser
-
+COMMANDS = {
+    "fit": fit_command,
+    "resume": resume_command,
+    "run": run_command,
+    "preview": preview_command,
+    "evaluate": evaluate_command,
+    "predict": predict_command,
+    "score": score_command,
+    "publish": publish_command,
+}
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -6,6 +6,7 @@ TrainerError            what happened, and what to do about it
 ├── ModelError          a model or tokenizer that can't be found, trusted or used for filling masks
 ├── PredictionError     a sentence that can't be answered
 ├── RunError            a run that doesn't exist, or can't be started, stopped or resumed
+├── HubError            a model that can't be published: token, name, rights, room or network
 └── TrainingError       a run that broke off: loss not finite, memory exhausted, process ended
 """
 
@@ -52,6 +53,10 @@ class PredictionError(TrainerError):
 
 class RunError(TrainerError):
     """A run that doesn't exist, or can't be started, stopped or resumed."""
+
+
+class HubError(TrainerError):
+    """A model that can't be published: token, name, rights, room or network."""
 
 
 class TrainingError(TrainerError):

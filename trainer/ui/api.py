@@ -7,13 +7,14 @@ from typing import Any
 import gradio as gr
 
 from trainer.inference.worker import FillService
+from trainer.limits import Limits
 from trainer.runs.manager import RunManager
 from trainer.ui import form
 from trainer.ui.events import FILLING, LONG, spoken
 from trainer.ui.fill_api import fill_endpoints
 
 
-def build_api(runs: RunManager, fills: FillService) -> None:
+def build_api(runs: RunManager, fills: FillService, limits: Limits) -> None:
     """Registers /start_run, /run_status, /stop_run and /list_runs, and the endpoints of `fill_api`."""
 
     def start_run(config: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -25,7 +26,7 @@ def build_api(runs: RunManager, fills: FillService) -> None:
         Returns:
             The state of the new run; its id stands under "run".
         """
-        return runs.view(runs.start(form.public_config(config or {}, runs))).summary()
+        return runs.view(runs.start(limits.applied_to(form.public_config(config or {}, runs)))).summary()
 
     def run_status(run: str) -> dict[str, Any]:
         """State, progress, loss and perplexity of a run.

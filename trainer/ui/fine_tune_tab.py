@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,11 @@ from typing import Any
 import gradio as gr
 
 from trainer.errors import DataError
+from trainer.limits import Limits
 from trainer.runs.manager import RunManager
 from trainer.runs.uploads import keep_file, keep_text
 from trainer.ui import form
+from trainer.ui.code_panel import build_code_panel
 from trainer.ui.events import QUEUED, QUIET, spoken
 from trainer.ui.live_view import LiveView
 from trainer.ui.words import MY_FILE, NO_LONGER_OFFERED, PASTE, READY_MADE, SOURCES, label_of
@@ -49,8 +52,10 @@ class FineTuneTab:
         return [READY_MADE, *chosen, *(values[name] for name in self.settings)]
 
 
-def build_fine_tune_tab(page: gr.Blocks, runs: RunManager) -> FineTuneTab:
-    """Lays out the tab and connects it."""
+def build_fine_tune_tab(
+    page: gr.Blocks, runs: RunManager, limits: Limits, below: Callable[[LiveView], None]
+) -> FineTuneTab:
+    """Lays out the tab and connects it; `below` adds to the run that is shown."""
     with gr.Row(elem_classes="fine-tune"):
         with gr.Column(scale=5, min_width=320, elem_classes="form"):
             source = gr.Radio(SOURCES, value=READY_MADE, label="1 · Text")
@@ -75,8 +80,10 @@ def build_fine_tune_tab(page: gr.Blocks, runs: RunManager) -> FineTuneTab:
                 settings |= form.setting_widgets(form.more_settings())
             start = gr.Button("Start", variant="primary", size="lg", elem_id="start")
             stop = gr.Button("Stop", variant="stop", size="lg", visible=False, elem_id="stop")
+            build_code_panel(source, dataset, file, model, settings)
         with gr.Column(scale=7, min_width=320, elem_classes="live"):
             live = LiveView(runs)
+            below(live)
 
     suited = [settings[name] for name in (*form.BEGINNER, "warmup_ratio")]
     # `input` comes of a visitor's hand alone: settings copied from a run stay as they are.
@@ -93,7 +100,7 @@ def build_fine_tune_tab(page: gr.Blocks, runs: RunManager) -> FineTuneTab:
     def begin(origin: str, name: str, path: str | None, text: str, *values: Any) -> str:
         brought = _brought(runs, origin, path, text)
         chosen = dict(zip(["model", *settings], values, strict=True)) | ({} if brought else {"dataset": name})
-        config = form.public_config(chosen, runs)
+        config = limits.applied_to(form.public_config(chosen, runs))
         return runs.start(replace(config, dataset=str(brought)) if brought else config)
 
     def end(watched: str | None) -> None:

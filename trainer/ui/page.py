@@ -7,7 +7,9 @@ from typing import Any
 
 import gradio as gr
 
+from trainer.hub.publish import Publisher
 from trainer.inference.worker import FillService
+from trainer.limits import Limits
 from trainer.presets import ASSETS
 from trainer.runs.manager import RunManager
 from trainer.ui import form
@@ -15,24 +17,42 @@ from trainer.ui.api import build_api
 from trainer.ui.events import QUIET
 from trainer.ui.fill_mask_tab import build_fill_mask_tab
 from trainer.ui.fine_tune_tab import build_fine_tune_tab
+from trainer.ui.live_view import LiveView
+from trainer.ui.publish_panel import build_publish_panel
 from trainer.ui.runs_tab import RunsTab
 from trainer.ui.words import FILL_TAB, RUNS_TAB, TAGLINE, TITLE, TRAIN_TAB
 
 SYSTEM_FONTS = ("ui-sans-serif", "system-ui", "-apple-system", "Segoe UI", "Roboto", "Noto Sans", "sans-serif")
 
 
-def build_page(runs: RunManager, fills: FillService) -> gr.Blocks:
-    """The whole page over its two services."""
+def build_page(
+    runs: RunManager,
+    fills: FillService,
+    publisher: Publisher | None = None,
+    limits: Limits | None = None,
+    *,
+    notice: str = "",
+    sign_in: bool = False,
+    own_token: str = "",
+) -> gr.Blocks:
+    """The whole page over its services; `notice` is what visitors should know, for the rest see the publish panel."""
+    limits, publisher = limits or Limits(), publisher or Publisher()
+
+    def below(live: LiveView) -> None:
+        build_publish_panel(page, runs, live, publisher, sign_in=sign_in, own_token=own_token)
+
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(600, 3600)) as page:
         gr.HTML(f"<h1>{TITLE}</h1><p>{TAGLINE}</p>", elem_id="masthead")
+        if notice:
+            gr.Markdown(notice, elem_id="notice")
         with gr.Tabs() as tabs:
             with gr.Tab(TRAIN_TAB, id="train") as train_tab:
-                tune = build_fine_tune_tab(page, runs)
+                tune = build_fine_tune_tab(page, runs, limits, below)
             with gr.Tab(FILL_TAB, id="fill") as fill_tab:
                 fill_model = build_fill_mask_tab(runs, fills)
             with gr.Tab(RUNS_TAB, id="runs") as runs_tab:
                 RunsTab(runs).connect(runs_tab, [train_tab, fill_tab], tabs, tune, fill_model)
-        build_api(runs, fills)
+        build_api(runs, fills, limits)
 
         def try_model(watched: str | None) -> list[Any]:
             view = tune.live.shown(watched)
@@ -44,7 +64,7 @@ def build_page(runs: RunManager, fills: FillService) -> gr.Blocks:
     return page.queue(max_size=64)
 
 
-def launch_settings() -> dict[str, Any]:
+def launch_settings(limits: Limits | None = None) -> dict[str, Any]:
     """What `launch()` is told beside the address: the looks, and no more surface than the page needs."""
     return {
         "theme": _theme(),
@@ -52,7 +72,7 @@ def launch_settings() -> dict[str, Any]:
         "footer_links": ["api", "settings"],
         "run_history": False,
         "enable_monitoring": False,
-        "max_file_size": "20mb",
+        "max_file_size": f"{(limits or Limits()).max_upload_megabytes}mb",
         "state_session_capacity": 500,  # of some 250 KB each; a client that names no session begins one with each call
         "allowed_paths": [],
         "share": False,

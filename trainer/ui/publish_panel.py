@@ -1,0 +1,124 @@
+"""A run's way to the Hugging Face Hub: sign in, name it, watch it go, try again."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import Any
+
+import gradio as gr
+
+from trainer.errors import HubError
+from trainer.hub.card import LICENCES, licence_of
+from trainer.hub.publish import Publisher
+from trainer.hub.record import PublishRecord, read_record
+from trainer.hub.upload import PublishRequest
+from trainer.runs.manager import RunManager
+from trainer.runs.view import RunView
+from trainer.ui.events import QUEUED, QUIET, spoken
+from trainer.ui.live_view import LiveView
+
+PRIVATE, PUBLIC = "Only me", "Everybody"
+NOT_STATED = "not stated"
+
+
+def build_publish_panel(
+    page: gr.Blocks, runs: RunManager, live: LiveView, publisher: Publisher, *, sign_in: bool, own_token: str = ""
+) -> None:
+    """Lays out the panel below the run that is shown, and connects it.
+
+    With `sign_in` there is a button of Hugging Face's; else a field for a token, which may stay empty when there is an
+    `own_token`. No token is kept: each lives as long as the upload it was given for.
+    """
+    with gr.Accordion("Publish this model", open=False, visible=False, elem_id="publish-panel") as panel:
+        if sign_in:
+            gr.LoginButton(size="md")
+        hint = (
+            "The one in HF_TOKEN, when left empty."
+            if own_token
+            else "One that may write: huggingface.co/settings/tokens"
+        )
+        token = gr.Textbox(
+            label="Token", type="password", info=hint, visible=not sign_in, elem_id="hub-token", max_lines=1
+        )
+        with gr.Row():
+            name = gr.Textbox(label="Name", placeholder="owner/name, or a name of yours", elem_id="hub-name", scale=2)
+            licence = gr.Dropdown([NOT_STATED, *LICENCES], value=NOT_STATED, label="Licence", elem_id="hub-licence")
+        with gr.Row():
+            audience = gr.Radio([PRIVATE, PUBLIC], value=PRIVATE, label="Who may see it", scale=2)
+            follow = gr.Checkbox(label="Also every better model", info="While it trains", elem_id="hub-follow")
+        publish = gr.Button("Publish", variant="primary", elem_id="publish")
+        status = gr.HTML("", elem_id="hub-status")
+    seen = gr.State(())
+    inputs = [live.watched, token, name, audience, licence, follow]
+
+    def begin(
+        watched: str | None,
+        typed: str,
+        repo: str,
+        who: str,
+        chosen: str,
+        follows: bool,
+        signed_in: gr.OAuthToken | None,
+    ) -> None:
+        view = live.shown(watched)
+        if view is None:
+            raise HubError("There is no run to publish.", "Press Start first.")
+        request = PublishRequest(
+            folder=runs.model_folder(view.id).parent,
+            repo=(repo or "").strip() or default_name(view),
+            private=who != PUBLIC,
+            licence=chosen if chosen in LICENCES else None,
+        )
+        given = signed_in.token if signed_in else str(typed or "").strip() or own_token
+        publisher.begin(request, given, (lambda: runs.view(view.id).is_over) if follows else None)
+
+    def refresh(watched: str | None, was: tuple[Any, ...]) -> list[Any]:
+        view = live.shown(watched)
+        if view is None:
+            return [gr.skip()] * 6
+        folder = runs.home / view.id
+        progress, record = publisher.progress(folder), read_record(folder)
+        now = (view.id, view.has_model, view.is_over, progress, record)
+        if now == was:
+            return [gr.skip()] * 6
+        label = "Retry" if record and not record.is_published else "Publish"
+        fresh = not was or was[0] != view.id
+        return [
+            gr.update(visible=view.has_model),
+            gr.update(value=record.repo if record else default_name(view)) if fresh else gr.skip(),
+            gr.update(value=suited_licence(view, record)) if fresh else gr.skip(),
+            gr.update(value=label, interactive=progress is None),
+            status_html(progress, record),
+            now,
+        ]
+
+    publish.click(spoken(begin), inputs, None, **QUEUED)
+    outputs = [panel, name, licence, publish, status, seen]
+    gr.Timer(1.0).tick(refresh, [live.watched, seen], outputs, **QUIET)
+    page.load(refresh, [live.watched, seen], outputs, **QUIET)
+
+
+def default_name(view: RunView) -> str:
+    return f"mask-studio-{view.name}"
+
+
+def suited_licence(view: RunView, record: PublishRecord | None) -> str:
+    """What was chosen before, else what follows from the model trained from."""
+    if record:
+        return record.licence or NOT_STATED
+    return (licence_of(view.config.model) if view.config else None) or NOT_STATED
+
+
+def status_html(progress: tuple[float, str] | None, record: PublishRecord | None) -> str:
+    """How far it is, where it went, or why it did not."""
+    if progress is not None:
+        share, words = progress
+        bar = f'<div class="bar"><div style="width:{share:.1%}"></div></div>'
+        return f'<div class="run">{bar}<div class="facts"><span>{escape(words)}</span></div></div>'
+    if record is None:
+        return ""
+    if record.is_published:
+        link = f'<a href="{escape(record.url or "")}" target="_blank" rel="noopener">{escape(record.repo)}</a>'
+        return f'<div class="run"><div>Published: {link} ({"private" if record.private else "public"})</div></div>'
+    words = f"<b>Trained, but the upload failed.</b> {escape(record.what)} {escape(record.fix)}"
+    return f'<div class="run"><div class="failure">{words}</div></div>'
