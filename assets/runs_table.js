@@ -1,6 +1,6 @@
 // The table of runs. The server sends `news`: all ids, newest first, and those rows that changed. It is a string, for Gradio
 // takes a second to wrap a thousand objects. `value` are the chosen ids. What a row says is put in as text, never as markup.
-const PAGE = 100; // lines that are drawn at first; more when they are scrolled to
+const PAGE = 50; // lines that are drawn at first; more when they are scrolled to
 const scroll = element.querySelector(".scroll");
 const body = element.querySelector("tbody");
 const search = element.querySelector("[type=search]");

