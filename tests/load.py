@@ -79,6 +79,13 @@ def memory_bytes(pid: int) -> int:
     return pages * os.sysconf("SC_PAGE_SIZE") + sum(memory_bytes(int(child)) for child in children)
 
 
+def cpu_seconds(pid: int) -> float:
+    """The processor time of a process and its children."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    ticks = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
+    return sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK") + sum(cpu_seconds(int(child)) for child in children)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--clients", type=int, default=50)
@@ -97,16 +104,17 @@ def measure(app: App, count: int, seconds: float, pause: float) -> int:
     with urllib.request.urlopen(f"{app.url}config") as config:
         named = json.load(config)["dependencies"]
     endpoint = next(dependency["id"] for dependency in named if dependency["api_name"] == "fill_mask")
+    app.client().predict(SENTENCES[0], api_name="/fill_mask")  # the model is loaded
     began = time.monotonic()
     end = began + WARM_UP_SECONDS + seconds
     clients = [Client(app.url, endpoint, end, pause, number) for number in range(count)]
     for client in clients:
         client.start()
     time.sleep(WARM_UP_SECONDS)
-    before = memory_bytes(app.process.pid)
+    before, used = memory_bytes(app.process.pid), cpu_seconds(app.process.pid)
     for client in clients:
         client.join()
-    after = memory_bytes(app.process.pid)
+    after, used = memory_bytes(app.process.pid), cpu_seconds(app.process.pid) - used
     errors = [error for client in clients for error in client.errors]
     waits = sorted(wait for c in clients for when, wait in c.answered if when > began + WARM_UP_SECONDS)
     if not waits:
@@ -116,7 +124,8 @@ def measure(app: App, count: int, seconds: float, pause: float) -> int:
     print(
         f"{count} clients, {seconds:g} s, pause {pause:g} s: {len(waits)} answers ({len(waits) / seconds:.0f}/s), "
         f"{len(errors)} errors {errors[:3] or ''}\n"
-        f"median {median * 1000:.0f} ms, 95 % {nearly_all * 1000:.0f} ms, longest {waits[-1] * 1000:.0f} ms\n"
+        f"median {median * 1000:.0f} ms, 95 % {nearly_all * 1000:.0f} ms, longest {waits[-1] * 1000:.0f} ms, "
+        f"{used / len(waits) * 1000:.1f} ms of processor time an answer\n"
         f"memory {before >> 20} MB to {after >> 20} MB, load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores"
     )
     kept = median < MEDIAN_SECONDS and nearly_all < NEARLY_ALL_SECONDS and after < before * (1 + GROWTH)
