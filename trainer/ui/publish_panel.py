@@ -12,6 +12,7 @@ from trainer.hub.card import LICENCES, licence_of
 from trainer.hub.publish import Publisher
 from trainer.hub.record import PublishRecord, read_record
 from trainer.hub.upload import PublishRequest
+from trainer.runs.folder import name_of
 from trainer.runs.manager import RunManager
 from trainer.runs.view import RunView
 from trainer.ui.events import QUEUED, QUIET, spoken
@@ -99,7 +100,7 @@ def build_publish_panel(
 
 
 def default_name(view: RunView) -> str:
-    return f"mask-studio-{view.name}"
+    return f"mask-studio-{name_of(view.id)}"  # a label may be anything
 
 
 def suited_licence(view: RunView, record: PublishRecord | None) -> str:
