@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from trainer.__main__ import _config, _parser
+from trainer.__main__ import COMMANDS
+from trainer.arguments import config_of, parser_of
 from trainer.config import TrainConfig
 from trainer.engine.loop import fit
 from trainer.events import Evaluated
@@ -54,7 +55,7 @@ def test_command_starts_a_run_with_the_same_settings(name: str) -> None:
     config = TrainConfig(**VARIANTS[name])
     words = shlex.split(shell_command(config).replace("\\\n", " "))
     assert words[:4] == ["python", "-m", "trainer", "fit"]
-    assert _config(_parser().parse_args(words[3:])) == config
+    assert config_of(parser_of(COMMANDS).parse_args(words[3:])) == config
 
 
 def test_script_has_none_of_the_tutorials_traps() -> None:
