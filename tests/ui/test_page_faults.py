@@ -27,13 +27,9 @@ def status(client: Any, run: str) -> dict[str, Any]:
 
 
 def curves(page: Any) -> list[str]:
-    """The lines of the loss chart as they are drawn, once they no longer change."""
-    read = "all => all.map(path => path.getAttribute('d'))"
-    seen: list[str] = []
-    while not seen or seen != page.locator("#loss-chart svg .mark-line path").evaluate_all(read):
-        seen = page.locator("#loss-chart svg .mark-line path").evaluate_all(read)
-        page.wait_for_timeout(1500)
-    return seen
+    """The lines of the loss chart as they are drawn."""
+    paths = page.locator("#loss-chart svg .mark-line path")
+    return paths.evaluate_all("all => all.map(path => path.getAttribute('d'))")
 
 
 def test_of_two_visitors_who_start_at_once_one_runs_and_one_waits_and_both_end(
@@ -42,7 +38,7 @@ def test_of_two_visitors_who_start_at_once_one_runs_and_one_waits_and_both_end(
     app = start_app()
     visitors = [opened(app, browser), opened(app, browser)]
     for visitor in visitors:
-        visitor.get_by_label("Epochs").fill("2")
+        visitor.get_by_label("Epochs").fill("0.2")
     for visitor in visitors:
         visitor.locator("#start").click(no_wait_after=True)
     visitors[0].wait_for_selector(".state.running")
@@ -60,7 +56,7 @@ def test_with_nobody_watching_runs_go_on_and_whoever_comes_back_sees_all_of_them
     app = start_app()
     client = app.client()
     first = opened(app, browser)
-    first.get_by_label("Epochs").fill("3")
+    first.get_by_label("Epochs").fill("0.5")
     first.locator("#start").click()
     first.wait_for_selector(".state.running")
     second = opened(app, browser)
@@ -77,8 +73,7 @@ def test_with_nobody_watching_runs_go_on_and_whoever_comes_back_sees_all_of_them
         tab.locator("#run-picker input").click()
         tab.get_by_role("option").nth(1).click()
         tab.wait_for_function("name => document.querySelector('.run .head strong').innerText === name", arg=run["name"])
-    one, other = map(curves, tabs)
-    assert one == other and len(one) == 3
+    eventually(lambda: curves(tabs[0]) == curves(tabs[1]) and sum("L" in line for line in curves(tabs[0])) >= 2)
     tabs[0].reload()
     tabs[0].wait_for_selector(".state.completed")
 
