@@ -77,7 +77,7 @@ def test_the_code_of_the_card_is_python(card_of: Any) -> None:
     compile(code, "card", "exec")
 
 
-@pytest.mark.parametrize("source", ["/home/someone/secret/notes.txt", "../secret/notes.txt", "secret/notes.txt"])
+@pytest.mark.parametrize("source", ["/data/someone/secret/notes.txt", "../secret/notes.txt", "secret/notes.txt"])
 def test_no_path_of_this_machine_is_told(source: str, card_of: Any, tmp_path: Path) -> None:
     card = card_of(dataset=source, model=str(tmp_path / "20260101-110000-calm-owl" / "model"))
     assert "secret" not in card.content and str(tmp_path) not in card.content and "someone" not in card.content

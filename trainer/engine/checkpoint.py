@@ -109,7 +109,7 @@ def _emptied_on_failure(unfinished: Path) -> Iterator[None]:
     """On a full disk, what can't be finished makes room for the words that say so."""
     try:
         yield
-    except BaseException:
+    except BaseException:  # a Ctrl-C in the middle, too; it is raised again
         shutil.rmtree(unfinished, ignore_errors=True)
         raise
 
