@@ -120,6 +120,26 @@ def browser() -> Iterator[Any]:
         chromium.close()
 
 
+@pytest.fixture
+def opened(browser: Any) -> Iterator[Callable[..., Any]]:
+    """Opens the page of an app in a window of its own; JavaScript errors fail the test."""
+    pages, errors = [], []
+
+    def open_page(app: App, height: int = 900) -> Any:
+        page = browser.new_page(viewport={"width": 1280, "height": height})
+        pages.append(page)
+        page.set_default_timeout(60_000)
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.goto(app.url)
+        page.wait_for_selector("#start:visible, #stop:visible")
+        return page
+
+    yield open_page
+    for page in pages:
+        page.close()
+    assert not errors
+
+
 def wait_until(condition: Callable[[], Any], seconds: float = 120.0) -> Any:
     """The first true value of `condition`."""
     give_up = time.monotonic() + seconds

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,19 +16,12 @@ SENTENCE = "The Milky Way is a <mask> galaxy."
 
 
 @pytest.fixture
-def tab(session_app: Any, browser: Any) -> Iterator[Any]:
-    """The second tab freshly opened; JavaScript errors fail the test."""
-    page = browser.new_page(viewport={"width": 1280, "height": 900})
-    page.set_default_timeout(60_000)
-    errors: list[str] = []
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    page.goto(session_app.url)
-    page.wait_for_selector("#start:visible, #stop:visible")
+def tab(session_app: Any, opened: Any) -> Any:
+    """The second tab freshly opened."""
+    page = opened(session_app)
     page.get_by_role("tab", name="Fill the mask").click()
     page.wait_for_selector(".filled .gap")
-    yield page
-    page.close()
-    assert not errors
+    return page
 
 
 def field(tab: Any) -> Any:

@@ -14,14 +14,6 @@ pytestmark = pytest.mark.slow
 OVER = ("completed", "stopped", "failed", "interrupted")
 
 
-def opened(app: Any, browser: Any) -> Any:
-    page = browser.new_page(viewport={"width": 1280, "height": 900})
-    page.set_default_timeout(60_000)
-    page.goto(app.url)
-    page.wait_for_selector("#start:visible, #stop:visible")
-    return page
-
-
 def status(client: Any, run: str) -> dict[str, Any]:
     return client.predict(run, api_name="/run_status")
 
@@ -33,10 +25,10 @@ def curves(page: Any) -> list[str]:
 
 
 def test_of_two_visitors_who_start_at_once_one_runs_and_one_waits_and_both_end(
-    start_app: Callable, browser: Any, eventually: Callable
+    start_app: Callable, opened: Callable, eventually: Callable
 ) -> None:
     app = start_app()
-    visitors = [opened(app, browser), opened(app, browser)]
+    visitors = [opened(app), opened(app)]
     for visitor in visitors:
         visitor.get_by_label("Epochs").fill("0.2")
     for visitor in visitors:
@@ -51,15 +43,15 @@ def test_of_two_visitors_who_start_at_once_one_runs_and_one_waits_and_both_end(
 
 
 def test_with_nobody_watching_runs_go_on_and_whoever_comes_back_sees_all_of_them(
-    start_app: Callable, browser: Any, eventually: Callable
+    start_app: Callable, opened: Callable, eventually: Callable
 ) -> None:
     app = start_app()
     client = app.client()
-    first = opened(app, browser)
+    first = opened(app)
     first.get_by_label("Epochs").fill("0.5")
     first.locator("#start").click()
     first.wait_for_selector(".state.running")
-    second = opened(app, browser)
+    second = opened(app)
     second.wait_for_selector(".state.running")
     (run,) = client.predict(api_name="/list_runs")
     following = client.predict({"max_steps": 5}, api_name="/start_run")["run"]
@@ -68,7 +60,7 @@ def test_with_nobody_watching_runs_go_on_and_whoever_comes_back_sees_all_of_them
     eventually(lambda: status(client, run["run"])["state"] in OVER and status(client, following)["state"] in OVER, 300)
     assert status(client, run["run"])["state"] == status(client, following)["state"] == "completed"
 
-    tabs = [opened(app, browser), opened(app, browser)]
+    tabs = [opened(app), opened(app)]
     for tab in tabs:
         tab.locator("#run-picker input").click()
         tab.get_by_role("option").nth(1).click()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +12,9 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def tab(session_app: Any, browser: Any) -> Iterator[Any]:
-    """The page freshly opened; JavaScript errors fail the test."""
-    page = browser.new_page(viewport={"width": 1280, "height": 900})
-    page.set_default_timeout(60_000)
-    errors: list[str] = []
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    page.goto(session_app.url)
-    page.wait_for_selector("#start:visible, #stop:visible")
-    yield page
-    page.close()
-    assert not errors
+def tab(session_app: Any, opened: Callable) -> Any:
+    """The page freshly opened."""
+    return opened(session_app)
 
 
 def points(page: Any) -> int:

@@ -19,20 +19,13 @@ HURTFUL = "<img src=x onerror='window.hurt=1'> ${window.hurt=1}"
 
 
 @pytest.fixture
-def tab(app_with_runs: Any, browser: Any) -> Iterator[Any]:
-    """The Runs tab of a freshly opened page; JavaScript errors fail the test, and so does markup that came to life."""
-    page = browser.new_page(viewport={"width": 1280, "height": 900})
-    page.set_default_timeout(30_000)
-    errors: list[str] = []
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    page.goto(app_with_runs.url)
-    page.wait_for_selector("#start:visible, #stop:visible")
+def tab(app_with_runs: Any, opened: Any) -> Iterator[Any]:
+    """The Runs tab of a freshly opened page; markup that came to life fails the test."""
+    page = opened(app_with_runs)
     page.get_by_role("tab", name="Runs").click()
     page.wait_for_selector("#runs-table tbody tr")
     yield page
     assert page.evaluate("window.hurt") is None
-    page.close()
-    assert not errors
 
 
 def row(tab: Any, name: str) -> Any:

@@ -52,16 +52,8 @@ def app(hub: Any, tmp_path: Path, start_app: Callable[[], Any]) -> Any:
 
 
 @pytest.fixture
-def tab(app: Any, browser: Any) -> Iterator[Any]:
-    page = browser.new_page(viewport={"width": 1280, "height": 1400})
-    page.set_default_timeout(60_000)
-    errors: list[str] = []
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    page.goto(app.url)
-    page.wait_for_selector("#start:visible")
-    yield page
-    page.close()
-    assert not errors
+def tab(app: Any, opened: Callable) -> Any:
+    return opened(app, height=1400)
 
 
 def test_a_model_is_published_after_a_failure_and_a_retry(
