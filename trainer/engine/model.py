@@ -38,7 +38,7 @@ class MaskedLanguageModel(nn.Module):
         self.tokenizer = tokenizer
         self.precision = precision
         if precision == "bf16" and not torch.cuda.is_available():
-            # A processor's fused attention is slow in bf16: for blocks of 128, explicit products take a third of its time.
+            # Fused attention is slow there: for blocks of 128, explicit products take less than a third of its time.
             model.set_attn_implementation("eager")
         self.head = HEADS.get(model.config.model_type)
 
