@@ -35,6 +35,7 @@ SHARED = (
 )
 LAYER_1 = {f"trainer.{name}" for name in SHARED}
 ENGINE = {"torch", "transformers", "datasets", "accelerate", "evaluate", "huggingface_hub", "numpy", "safetensors"}
+ENGINE |= {"pyarrow"}
 
 # What the files of a folder may import besides the standard library; the first entry that fits a path is its rule.
 RULES = {

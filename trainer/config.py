@@ -56,7 +56,11 @@ class TrainConfig:
     dataset: str = setting("bundled", "Text to learn: `bundled`, a Hub id, a file or a folder.")
     dataset_config: str | None = setting(None, "Configuration of a Hub data set.")
     split: str = setting("train", "Split of the data set, with a slice if wanted: `train[:5000]`.")
-    text_column: str | None = setting(None, "Column with the text, such as `answers.text`; found by itself when empty.")
+    text_column: str | None = setting(
+        None,
+        "Column with the text, such as `answers.text`, or several: `title,answers.text`; found by itself when empty.",
+    )
+    validation_split: str | None = setting(None, "Split to measure on, instead of a held-out share.")
     test_size: float = setting(0.2, "Share of the documents held out.", unit="0..1", low=0.0, high=0.9)
     max_documents: int | None = setting(None, "Use only this many documents.", low=1, high=10**9)
     block_size: int = setting(128, "Length of one training example.", unit="tokens", low=8, high=8192)

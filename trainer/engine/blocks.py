@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from trainer.engine.documents import Documents
+from trainer.engine.duplicates import group_documents
 from trainer.engine.failures import blamed_on_model
 from trainer.engine.masking import DOCUMENTS, shuffled
 
@@ -79,11 +80,34 @@ def make_blocks(
 
 
 def split_documents(documents: Documents, *, test_size: float, seed: int) -> tuple[list[int], list[int]]:
-    """The documents to learn from and those held out: chosen by seed, at least one on each side, in their order."""
+    """The documents to learn from and those held out, in their order: a given validation split, or chosen by seed.
+
+    At least one is on each side; near-duplicates are on the same, unless there is nothing else.
+    """
     count = len(documents)
-    held_out = min(count - 1, max(1, round(count * test_size))) if test_size else 0
+    if documents.validation:
+        return list(range(count - documents.validation)), list(range(count - documents.validation, count))
+    most = min(count - 1, max(1, round(count * test_size))) if test_size else 0
     mixed = shuffled(count, seed=seed, epoch=0, stream=DOCUMENTS).tolist()
-    return sorted(mixed[held_out:]), sorted(mixed[:held_out])
+    held = _whole_groups(documents, mixed, most) if most else []
+    held = held or mixed[:most]
+    return sorted(set(mixed) - set(held)), sorted(held)
+
+
+def _whole_groups(documents: Documents, mixed: list[int], most: int) -> list[int]:
+    """The first documents of `mixed` with all their near-duplicates, up to `most`; larger groups are passed over."""
+    groups, _ = group_documents(documents.batches(list(range(len(documents)))))
+    members: dict[int, list[int]] = {}
+    for document, group in enumerate(groups.tolist()):
+        members.setdefault(group, []).append(document)
+    held: list[int] = []
+    for document in mixed:
+        if len(held) == most:
+            break
+        together = members.pop(groups[document], [])
+        if len(held) + len(together) <= most:
+            held += together
+    return held
 
 
 def _word_starts(word_ids: list[int | None]) -> np.ndarray:

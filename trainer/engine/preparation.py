@@ -13,7 +13,7 @@ from transformers import AutoTokenizer
 from trainer.config import TrainConfig
 from trainer.engine.blocks import Blocks, make_blocks, split_documents
 from trainer.engine.checkpoint import replace_folder
-from trainer.engine.documents import Documents, load_documents, open_source
+from trainer.engine.documents import Documents, check_documents, load_documents
 from trainer.engine.masking import Masking
 from trainer.engine.model import MaskedLanguageModel, check_model, load_model
 from trainer.engine.scratch import new_model, shape_of, train_tokenizer
@@ -42,7 +42,7 @@ class Prepared:
 
 def check_sources(config: TrainConfig) -> None:
     """Refuses a text or a model that can't be opened, before anything is made. Raises: DataError, ModelError."""
-    open_source(config)
+    check_documents(config)
     if config.from_scratch is None:
         check_model(config.model)
 
@@ -61,7 +61,7 @@ def prepare(
     `should_stop` is asked now and then. Raises: DataError, ModelError, ConfigError; Stopped.
     """
     emit(PhaseChanged(phase="Reading the text"))
-    documents = load_documents(config)
+    documents = load_documents(config, output_dir / BLOCKS)
     learned, held = split_documents(documents, test_size=config.test_size, seed=config.seed)
     model = _model(config, documents, learned, emit, output_dir / TOKENIZER, precision)
 

@@ -1,0 +1,156 @@
+"""Any source as tables with one column of text: bundled, a file, a folder, or a data set of the Hub."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import datasets
+import pyarrow
+from datasets import Dataset
+
+from trainer.config import TrainConfig
+from trainer.engine.columns import find_columns, only_text
+from trainer.engine.gate import admit, knows
+from trainer.errors import DataError
+from trainer.presets import BUNDLED_DATASET, is_hub_id
+
+STREAMED_BYTES = 2_000_000_000  # a data set of the Hub that is larger is streamed where only a part of it is wanted
+SAMPLED_ROWS = 5_000  # of a data set of the Hub that is streamed for a look at it
+SLICE = re.compile(r"(?P<name>[\w.-]+)(\[(?P<from>\d*):(?P<to>\d*)\])?")  # what can be streamed: `train[100:200]`
+STREAMED = datasets.NamedSplit("streamed")
+READING = (datasets.exceptions.DatasetGenerationError, ValueError, RuntimeError, OSError, TypeError, KeyError,
+           OverflowError, pyarrow.ArrowException)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Texts:
+    """The texts of a split, those that are empty too."""
+
+    rows: Dataset  # one column, "text"
+    columns: str  # where they were found
+    share: float = 1.0  # of the source that was read; less for a sample
+
+
+def read_texts(config: TrainConfig, split: str, folder: Path, sample_bytes: int | None = None) -> Texts:
+    """The texts of a split of the source that `config` names; `folder` takes what is unpacked and parsed.
+
+    With `sample_bytes`, of a large source only the beginning. Raises: DataError.
+    """
+    datasets.disable_progress_bars()
+    path = Path(config.dataset).expanduser()
+    if config.dataset != "bundled" and path.is_file():
+        return _of_file(config, path, split, folder, sample_bytes)
+    with _in_words(config, split):
+        rows = _rows(config, path, split, sample_bytes)
+        if not len(rows):
+            raise DataError(f"The split {split!r} is empty.", "Choose a slice with rows in it.")
+        columns = find_columns(rows, config.text_column)
+        return Texts(only_text(rows, columns), ",".join(columns), 0.0 if rows.split == STREAMED else 1.0)
+
+
+def _of_file(config: TrainConfig, path: Path, split: str, folder: Path, sample_bytes: int | None) -> Texts:
+    """Each file by itself, for their columns may differ; what is packed together is one source."""
+    tables, found, read, whole = [], {}, 0.0, 0.0
+    with _in_words(config, split):
+        for file in admit(path, folder, sample_bytes=sample_bytes):
+            cache = folder / f"cache-{file.path.name}"
+            rows = datasets.load_dataset(
+                file.builder, data_files=str(file.path.resolve()), split="train", cache_dir=str(cache), **file.options
+            )
+            columns = find_columns(rows, None if file.builder == "text" else config.text_column)
+            tables.append(only_text(rows, columns))
+            found[",".join(columns)] = None
+            size = file.path.stat().st_size
+            read, whole = read + size, whole + size / max(file.share, 1e-9)
+        rows = datasets.concatenate_datasets(tables)
+        instruction = datasets.ReadInstruction.from_spec(split).to_absolute({"train": len(rows)})
+        pieces = [range(part.from_ or 0, len(rows) if part.to is None else part.to) for part in instruction]
+        chosen = [index for piece in pieces for index in piece]
+        if not chosen:
+            raise DataError(f"The split {split!r} is empty: the text has {len(rows):,} rows.", "Choose another slice.")
+        return Texts(rows if len(chosen) == len(rows) else rows.select(chosen), ", ".join(found), read / whole)
+
+
+def _rows(config: TrainConfig, path: Path, split: str, sample_bytes: int | None) -> Dataset:
+    if config.dataset == "bundled":
+        return datasets.load_dataset("json", data_files=str(BUNDLED_DATASET / "train.jsonl"), split=split)
+    if path.is_dir():
+        return datasets.load_dataset(str(path), name=config.dataset_config, split=split)
+    if path.suffix and knows(path.name):
+        raise DataError(f"There is no file {config.dataset!r}.", "Check the path.")
+    if not is_hub_id(config.dataset):
+        fix = "Give 'bundled', a Hub id (owner/name), or a file."
+        raise DataError(f"There is no data set {config.dataset!r}.", fix)
+    wanted = SLICE.fullmatch(split)
+    if wanted and (count := _rows_to_stream(config, wanted, sample_bytes)):
+        return streamed(config.dataset, config.dataset_config, wanted["name"], int(wanted["from"] or 0), count)
+    return datasets.load_dataset(config.dataset, name=config.dataset_config, split=split)
+
+
+def _rows_to_stream(config: TrainConfig, wanted: re.Match[str], sample_bytes: int | None) -> int | None:
+    """How many rows to fetch one by one of a data set that is too large to fetch whole; None to fetch it whole."""
+    info = datasets.load_dataset_builder(config.dataset, name=config.dataset_config).info
+    size = info.download_size or 0
+    limit = sample_bytes or min(STREAMED_BYTES, shutil.disk_usage(Path.cwd()).free // 3)
+    if size <= limit:
+        return None
+    counts = [SAMPLED_ROWS] if sample_bytes else []
+    counts += [int(wanted["to"]) - int(wanted["from"] or 0)] if wanted["to"] else []
+    counts += [config.max_documents] if config.max_documents else []
+    if not counts:
+        what = f"The data set {config.dataset!r} has {size / 1e9:,.1f} GB, which is much to fetch."
+        raise DataError(what, "Take a part of it: set max_documents, or a slice such as train[:100000].")
+    return max(1, min(counts))
+
+
+def streamed(source: str, name: str | None, split: str, start: int, count: int) -> Dataset:
+    """Some rows of a data set, without fetching the rest."""
+    stream = datasets.load_dataset(source, name=name, split=split, streaming=True).skip(start).take(count)
+    return datasets.Dataset.from_generator(lambda: iter(stream), features=stream.features, split=STREAMED)
+
+
+@contextmanager
+def _in_words(config: TrainConfig, split: str) -> Iterator[None]:
+    """The data library's many ways to fail, as sentences."""
+    what = f"The data set {title_of_source(config)}"
+    try:
+        yield
+    except datasets.exceptions.DatasetNotFoundError as error:
+        if "gated" in str(error):
+            fix = "Ask for access on its page, then set HF_TOKEN."
+            raise DataError(f"{what} is not open to everybody.", fix) from error
+        raise DataError(f"{what} was not found on the Hub.", "Check the name; private ones need HF_TOKEN.") from error
+    except (ConnectionError, TimeoutError) as error:
+        raise DataError(f"{what} could not be fetched.", "Is the Hugging Face Hub in reach?") from error
+    except MemoryError as error:
+        raise DataError(f"{what} does not fit into memory.", "Take a part of it.") from error
+    except READING as error:
+        cause = error.__cause__ or error
+        if isinstance(cause, UnicodeDecodeError):
+            raise DataError(f"{what} is not UTF-8 text.", "Save it as UTF-8 and try again.") from error
+        raise _reading_error(what, split, str(cause)) from error
+
+
+def _reading_error(what: str, split: str, said: str) -> DataError:
+    line = next(iter(said.strip().splitlines()), "")[:300]
+    if names := re.search(r'Unknown split "(.*)"\. Should be one of (\[.*\])', line):
+        there = ", ".join(re.findall(r"'([^']+)'", names[2]))
+        return DataError(f"{what} has no split {names[1]!r}.", f"Its splits are: {there}.")
+    if "corresponds to no data" in line:
+        return DataError(f"The split {split!r} is empty.", "Choose a slice with rows in it.")
+    if "Unrecognized instruction" in line or "Unrecognized split" in line:
+        return DataError(f"split is {split!r}, which is no split or slice.", "Write train, or train[:5000].")
+    if "scripts are no longer supported" in line:
+        return DataError(f"{what} is only a program that would fetch it, which is not run here.", "Choose another.")
+    return DataError(f"{what} could not be read: {line}", "Check file, split and configuration.")
+
+
+def title_of_source(config: TrainConfig) -> str:
+    """The data set as a user knows it: a file without the folders it lies in."""
+    path = Path(config.dataset).expanduser()
+    return repr(path.name if path.exists() else config.dataset)
