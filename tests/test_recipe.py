@@ -27,6 +27,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "the tutorial's": {"model": "distilbert/distilroberta-base", "dataset": "dany0407/eli5_category"},
     "own text": {"dataset": 'my "own" text.txt', "probe_text": 'Two <mask> "gaps" [MASK]\\ here.'},
     "table": {"dataset": "table.tsv", "text_column": "body"},
+    "two columns, packed": {"dataset": "rows.jsonl.gz", "text_column": "title, answers.text"},
+    "a given validation split": {"dataset": "owner/name", "validation_split": "test", "test_size": 0.0},
     "whole words": {"whole_word_mask": True, "max_grad_norm": None},
     "nothing held out": {"test_size": 0.0, "probe_text": None},
     "from nothing": {"from_scratch": "mini"},

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import PurePath
 
 from trainer.config import TrainConfig, split_at_masks
@@ -15,6 +15,7 @@ from trainer.script_parts import BLOCKS, CLOCK, HELD_OUT, LOSS, MASKS, START
 NESTED = ("bundled", "dany0407/eli5_category", "Pavithree/askScience")  # data sets in ELI5's shape
 READERS = {".csv": "csv", ".tsv": "csv", ".json": "json", ".jsonl": "json", ".parquet": "parquet"}
 TEXTS = (".txt", ".md")
+PACKED = (".gz", ".zip")
 MINI = "256x4x4x8192"  # what `mini` is short for
 
 
@@ -29,13 +30,13 @@ def python_script(config: TrainConfig) -> str:
     words = config.whole_word_mask
     offsets = ", return_offsets_mapping=True" if words else ""
     rule = ", whole_word_mask=True, mask_replace_prob=1, random_replace_prob=0" if words else ""
-    train = 'parts["train"]' if config.test_size else "dataset"
+    train = 'parts["train"]' if _holds_out(config) else "dataset"
     parts = [
         head.replace("import math\n", "import math\nimport time\n", 1) if config.max_seconds else head,
         *_documents(config),
         BLOCKS.format(tokenizer=_tokenizer(config), offsets=offsets, block_size=config.block_size),
         MASKS.format(mlm_probability=config.mlm_probability, rule=rule, train=train),
-        HELD_OUT if config.test_size else "",
+        HELD_OUT if _holds_out(config) else "",
         LOSS.format(model=_model(config)),
         CLOCK.format(max_seconds=config.max_seconds) if config.max_seconds else "",
         *_training(config),
@@ -60,8 +61,8 @@ def _imported(config: TrainConfig) -> list[str]:
     """The names that the script takes from transformers."""
     names = {"AutoModelForMaskedLM", "AutoTokenizer", "DataCollatorForLanguageModeling", "Trainer", "TrainingArguments"}
     names |= {"set_seed"}
-    names |= {"default_data_collator"} if config.test_size else set()
-    names |= {"EarlyStoppingCallback"} if config.test_size and config.early_stopping_patience else set()
+    names |= {"default_data_collator"} if _holds_out(config) else set()
+    names |= {"EarlyStoppingCallback"} if _holds_out(config) and config.early_stopping_patience else set()
     names |= {"TrainerCallback"} if config.max_seconds else set()
     names |= {"ModernBertConfig"} if config.from_scratch else set()
     names |= {"pipeline"} if config.probe_text else set()
@@ -71,7 +72,11 @@ def _imported(config: TrainConfig) -> list[str]:
 def _source(config: TrainConfig) -> str:
     """The statement that loads the data set."""
     name, split = _text(config.dataset), f"split={_text(config.split)}"
-    ending = PurePath(config.dataset).suffix.lower()
+    path = PurePath(config.dataset)
+    ending = path.suffix.lower()
+    if ending in PACKED:
+        plain = _source(replace(config, dataset=str(path.with_suffix(""))))
+        return f"# {path.name}, unpacked\n{plain}"
     if config.dataset == "bundled":
         path = f"assets/{BUNDLED_DATASET.name}/train.jsonl"
         return f'dataset = load_dataset("json", data_files="{path}", {split})'
@@ -87,11 +92,12 @@ def _source(config: TrainConfig) -> str:
 
 
 def _column(config: TrainConfig) -> str:
+    """The names of the columns with text, as Python writes them."""
     if config.text_column:
-        return _text(config.text_column)
+        return ", ".join(_text(name.strip()) for name in config.text_column.split(","))
     if config.dataset in NESTED:
         return '"answers.text"'
-    if PurePath(config.dataset).suffix.lower() in TEXTS:
+    if PurePath(config.dataset.lower().removesuffix(".gz")).suffix in TEXTS:
         return '"text"'
     usual = '("text", "content", "document", "body", "article", "sentence")'
     return f"next(name for name in {usual} if name in dataset.column_names)"
@@ -100,15 +106,22 @@ def _column(config: TrainConfig) -> str:
 def _documents(config: TrainConfig) -> Iterator[str]:
     if config.max_documents:
         yield f"dataset = dataset.select(range(min({config.max_documents}, len(dataset))))\n"
-    if config.test_size:
+    if config.validation_split:
+        given = _source(replace(config, split=config.validation_split)).splitlines()[-1].removeprefix("dataset = ")
+        yield f'parts = {{"train": dataset, "test": documents({given})}}\n'
+    elif config.test_size:
         yield f"parts = dataset.train_test_split(test_size={config.test_size}, seed={config.seed})\n"
+
+
+def _holds_out(config: TrainConfig) -> bool:
+    return bool(config.test_size or config.validation_split)
 
 
 def _tokenizer(config: TrainConfig) -> str:
     load = f"AutoTokenizer.from_pretrained({_model_name(config)})"
     if config.from_scratch:
         vocabulary = _shape(config)[3]
-        documents = 'parts["train"]["text"]' if config.test_size else 'dataset["text"]'
+        documents = 'parts["train"]["text"]' if _holds_out(config) else 'dataset["text"]'
         return f"tokenizer = {load}.train_new_from_iterator({documents}, vocab_size={vocabulary})"
     return f"# Its padding token stays as it is: another would shift the positions of RoBERTa.\ntokenizer = {load}"
 
@@ -146,7 +159,7 @@ def _training(config: TrainConfig) -> Iterator[str]:
     settings["warmup_steps"] = config.warmup_ratio  # below 1, a share
     settings["max_grad_norm"] = config.max_grad_norm or 0.0
     settings["logging_nan_inf_filter"] = False
-    if config.test_size:
+    if _holds_out(config):
         when = {"strategy": "steps", "steps": config.eval_steps} if config.eval_steps else {"strategy": "epoch"}
         settings |= {f"{what}_{how}": value for what in ("eval", "save") for how, value in when.items()}
         settings |= {"save_total_limit": 2, "load_best_model_at_end": True, "metric_for_best_model": "eval_loss"}
@@ -159,17 +172,17 @@ def _training(config: TrainConfig) -> Iterator[str]:
     if config.precision != "float32":
         yield "    bf16=torch.cuda.is_available() and torch.cuda.is_bf16_supported(),\n"
     yield ")\ntrainer = Trainer(\n    model,\n    arguments,\n    train_dataset=train,\n"
-    yield f"    data_collator={'collate' if config.test_size else 'masks'},\n"
-    yield "    eval_dataset=held_out,\n" if config.test_size else ""
+    yield f"    data_collator={'collate' if _holds_out(config) else 'masks'},\n"
+    yield "    eval_dataset=held_out,\n" if _holds_out(config) else ""
     yield "    compute_loss_func=loss_per_masked_token,\n"
-    patience = config.early_stopping_patience if config.test_size else None
+    patience = config.early_stopping_patience if _holds_out(config) else None
     callbacks = ["Clock()"] * bool(config.max_seconds) + [f"EarlyStoppingCallback({patience})"] * bool(patience)
     yield f"    callbacks=[{', '.join(callbacks)}],\n)\n" if callbacks else ")\n"
 
 
 def _end(config: TrainConfig) -> Iterator[str]:
     for when in ("before", "after"):
-        if config.test_size:
+        if _holds_out(config):
             yield f'loss = trainer.evaluate()["eval_loss"]\nprint(f"{when}: loss {{loss:.4f}}, perplexity '
             yield '{math.exp(loss):.2f}")\n'
         yield "trainer.train()\n" if when == "before" else ""

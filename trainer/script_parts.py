@@ -21,7 +21,7 @@ set_seed({seed})
 # The text: one string for each document
 
 {source}
-COLUMN = {column}
+COLUMNS = [{column}]
 
 
 def texts(value, path):
@@ -33,9 +33,15 @@ def texts(value, path):
     return [value] if isinstance(value, str) else []
 
 
-dataset = dataset.map(
-    lambda row: {{"text": " ".join(texts(row, COLUMN.split("."))).strip()}}, remove_columns=dataset.column_names
-).filter(lambda row: row["text"])
+def documents(rows):
+    joined = rows.map(
+        lambda row: {{"text": "\\n".join(filter(None, (" ".join(texts(row, c.split("."))).strip() for c in COLUMNS)))}},
+        remove_columns=rows.column_names,
+    )
+    return joined.filter(lambda row: row["text"])
+
+
+dataset = documents(dataset)
 '''
 
 BLOCKS = """
