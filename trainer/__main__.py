@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 import tempfile
+import threading
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -17,10 +18,11 @@ from typing import Any, TextIO
 from trainer.arguments import USER_ERROR, config_of, parser_of
 from trainer.config import TrainConfig
 from trainer.errors import RunError, TrainerError, TrainingError
-from trainer.events import Event, Planned, in_words
+from trainer.events import Event, Failed, Planned, in_words
 from trainer.limits import limits_of
 from trainer.predictions import shown
 from trainer.runs.folder import RunFolder, new_run_id, run_ids
+from trainer.runs.ranks import ranks_of
 
 Tell = Callable[[Event, str], None]  # an event, and its line in events.jsonl
 
@@ -57,7 +59,7 @@ def fit_command(options: argparse.Namespace, out: TextIO) -> None:
         folder = RunFolder(Path(options.output))
         if folder.events.exists():
             raise RunError(f"{options.output!r} already holds a run.", "Resume it, or choose another folder.")
-    elif int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    elif ranks_of(os.environ, RunFolder(Path()), options.processes).size > 1:
         raise RunError("Several processes need one folder.", "Name it with --output.")
     else:
         folder = RunFolder(home() / new_run_id(run_ids(home())))
@@ -71,7 +73,7 @@ def fit_command(options: argparse.Namespace, out: TextIO) -> None:
             raise RunError(
                 f"The folder {str(folder.path)!r} can't be made: {error.strerror}.", "Choose another."
             ) from error
-    _train(folder, config, _teller(options.json, out))
+    _train(folder, config, _teller(options.json, out), options.processes)
 
 
 def resume_command(options: argparse.Namespace, out: TextIO) -> None:
@@ -84,7 +86,7 @@ def resume_command(options: argparse.Namespace, out: TextIO) -> None:
         if folder.is_alive():
             raise RunError(f"{options.folder!r} is running.", "Wait for its end, or stop it.")
         folder.stop.unlink(missing_ok=True)
-    _train(folder, config, _teller(options.json, out), resume=True)
+    _train(folder, config, _teller(options.json, out), options.processes, resume=True)
 
 
 def run_command(options: argparse.Namespace, out: TextIO) -> None:
@@ -95,7 +97,7 @@ def run_command(options: argparse.Namespace, out: TextIO) -> None:
         if isinstance(event, Planned):
             limits.check_size(event.parameters)
 
-    _train(folder, folder.read_config(), tell, resume=True)
+    _train(folder, folder.read_config(), tell, options.processes, resume=True)
 
 
 def preview_command(options: argparse.Namespace, out: TextIO) -> None:
@@ -159,9 +161,11 @@ def publish_command(options: argparse.Namespace, out: TextIO) -> None:
     print(json.dumps(asdict(record)) if options.json else record.url, file=out)
 
 
-def _train(folder: RunFolder, config: TrainConfig, tell: Tell, *, resume: bool = False) -> None:
+def _train(folder: RunFolder, config: TrainConfig, tell: Tell, processes: int | None, *, resume: bool = False) -> None:
     """Runs the engine on a run folder; SIGTERM and Ctrl-C stop it in order, a second Ctrl-C at once."""
-    signals: list[int] = []
+    ranks, signals = ranks_of(os.environ, folder, processes), list[int]()
+    main_process = ranks.rank == 0
+    telling = threading.Lock()
 
     def note(number: int, frame: Any) -> None:
         signals.append(number)
@@ -171,18 +175,29 @@ def _train(folder: RunFolder, config: TrainConfig, tell: Tell, *, resume: bool =
         signal.signal(number, note)
 
     def emit(event: Event) -> None:
-        tell(event, folder.append(event))
+        if isinstance(event, Failed):
+            ranks.tell_failure(event)
+            event = ranks.blame(event)
+        if main_process:
+            with telling:
+                tell(event, folder.append(event))
 
     def should_stop() -> bool:
+        if signals:  # a launcher sends one, too, when a process has died
+            ranks.check()
         return bool(signals) or folder.stop_requested()
 
-    main_process = _is_main_process()
-    with folder.hold() if main_process else contextlib.nullcontext():
+    def leave(cause: Failed) -> None:
+        if main_process and telling.acquire(timeout=1.0):
+            folder.append(cause)
+        os._exit(BROKEN)  # whatever the process waits for will not come
+
+    with folder.hold() if main_process else contextlib.nullcontext(), ranks.joined(leave):
         from trainer.engine import hardware
         from trainer.engine.loop import fit  # takes seconds, in which the run must not look unheld
 
         hardware.limit_memory()
-        fit(config, emit if main_process else lambda event: None, should_stop, folder.path, resume=resume)
+        fit(config, emit, should_stop, folder.path, resume=resume)
 
 
 def _teller(as_json: bool, out: TextIO) -> Tell:

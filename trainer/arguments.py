@@ -64,8 +64,12 @@ def parser_of(commands: Mapping[str, Command]) -> argparse.ArgumentParser:
             optional = {"nargs": "?", "const": "true"} if f.type == "bool" else {}
             text = f"{f.metadata['doc']} Takes {kind_of(f)}; default {f.default}.".replace("%", "%%")
             subparser.add_argument(f"--{f.name.replace('_', '-')}", metavar="VALUE", help=text, **optional)
-    for subparser in (add("resume"), add("run")):
+    resumed = add("resume"), add("run")
+    for subparser in resumed:
         subparser.add_argument("folder", metavar="DIR", help="A run folder.")
+    for subparser in (fit, *resumed):
+        text = "Fail unless a launcher has started this many."
+        subparser.add_argument("--processes", metavar="N", type=int, help=text)
     publish = add("publish")
     publish.add_argument("folder", metavar="DIR", help="A run folder.")
     publish.add_argument("--repo", metavar="OWNER/NAME", required=True, help="What to call it; NAME alone is yours.")

@@ -15,6 +15,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+# What a process says that only notices the end of another one it works with.
+RANK_LOST = ("Another process of this run ended.", "Resume the run; the log says more.")
+
 
 class TrainerError(Exception):
     """Shown to the user as it is: `what` happened, and the `fix` to try."""

@@ -13,13 +13,13 @@ from trainer.events import Planned, Warned
 
 
 def test_more_devices_and_accumulation_mean_fewer_steps(tiny_config, tmp_path):
-    def plan(processes=1, **changes):
+    def plan(global_batch=None, **changes):
         settings = tiny_config(max_steps=None, num_train_epochs=2.0, **changes)
-        return prepare(settings, ignore, tmp_path, processes=processes).plan
+        return prepare(settings, ignore, tmp_path, global_batch=global_batch).plan
 
     one = plan()
     assert one.steps == 2 * one.steps_per_epoch and one.steps_per_epoch == math.ceil(one.train_blocks / 8)
-    assert plan(processes=2).steps_per_epoch == math.ceil(one.train_blocks / 16)
+    assert plan(global_batch=16).steps_per_epoch == math.ceil(one.train_blocks / 16)
     assert plan(gradient_accumulation_steps=4).steps_per_epoch == math.ceil(one.train_blocks / 32)
 
 

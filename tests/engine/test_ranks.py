@@ -1,23 +1,28 @@
-"""Two processes learn what one with the same global batch does."""
+"""Several processes learn what one with the same global batch does, and come to one end together."""
 
 from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
+import time
 from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+import safetensors.torch
+import torch
 
 from trainer.engine.loop import fit, ignore
 from trainer.engine.preparation import prepare
-from trainer.events import LAST_KINDS
+from trainer.events import decode_lines
 
 PROJECT = Path(__file__).resolve().parents[2]
-STEPS = 12  # before the two are stopped
+STEPS = 60
+STOPPED = 12  # at this step, or soon after
 
 
 @pytest.fixture
@@ -28,91 +33,109 @@ def config(tiny_config, tiny_model, tmp_path):
         return tiny_config(
             model=str(tiny_model("modernbert")),
             per_device_train_batch_size=size,
-            max_steps=5000,
+            learning_rate=3e-4,
+            max_steps=STEPS,
             eval_steps=5,
-            save_steps=5000,
+            save_steps=STEPS,
             **changes,
         )
 
     for count in range(20, 40):
         plan = prepare(make(8, max_documents=count), ignore, tmp_path / "plan").plan
-        if 0 < plan.train_blocks % 8 <= 4 and plan.held_out_blocks % 8 and plan.steps_per_epoch < STEPS:
-            return lambda size: make(size, max_documents=count)
+        if 0 < plan.train_blocks % 8 <= 4 and plan.held_out_blocks % 8 and plan.steps_per_epoch < STOPPED:
+            return lambda size, **changes: make(size, max_documents=count, **changes)
     raise AssertionError("no part of the sample text has an uneven last batch")
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 def numbers(events, kind):
-    names = ("step", "epoch", "loss", "learning_rate", "grad_norm", "accuracy", "masked_tokens")
-    return [[event[name] for name in names if name in event] for event in events if event["kind"] == kind]
+    """By step, all that does not depend on time; a resumed run tells some steps twice."""
+    names = ("epoch", "loss", "learning_rate", "grad_norm", "accuracy", "masked_tokens")
+    told = [event for event in events if event["kind"] == kind]
+    return {event["step"]: [event[name] for name in names if name in event] for event in told}
+
+
+class Launch:
+    """A run of several processes on the processor, as `accelerate launch` and `torchrun` start it."""
+
+    def __init__(self, folder, processes, *command):
+        self.folder, self.log = folder, folder.with_suffix(".log")
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = str(probe.getsockname()[1])
+        launcher = ["-m", "torch.distributed.run", "--nproc-per-node", str(processes), "--master-port", port]
+        with self.log.open("a") as log:
+            self.launcher = subprocess.Popen(
+                [sys.executable, *launcher, "-m", "trainer", *command, "--processes", str(processes)],
+                cwd=PROJECT,
+                env=os.environ | {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"},
+                stdout=log,
+                stderr=log,
+            )
+
+    def events(self):
+        try:
+            return decode_lines((self.folder / "events.jsonl").read_bytes())[0]
+        except FileNotFoundError:
+            return []
+
+    def until(self, kind, step=0):
+        while not any(event["kind"] == kind and event["step"] >= step for event in self.events()):
+            assert self.launcher.poll() is None, self.log.read_text()[-3000:]
+            time.sleep(0.01)
+
+    def ended(self):
+        returncode = self.launcher.wait(60)
+        return returncode, self.log.read_text()[-3000:]
 
 
 @pytest.mark.slow
-def test_two_processes_give_the_numbers_of_one_and_stop_in_order(config, stop_at, tmp_path):
-    output = tmp_path / "two"
-    (tmp_path / "config.json").write_text(config(4).to_json())
-    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", str(free_port())]
-    command = ["-m", "trainer", "fit", "--config", str(tmp_path / "config.json"), "--output", str(output), "--json"]
-    two = []
-    with (
-        (tmp_path / "log.txt").open("w") as log,
-        subprocess.Popen(
-            launch + command,
-            cwd=PROJECT,
-            env=os.environ | {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"},
-            stdout=subprocess.PIPE,
-            stderr=log,
-            text=True,
-        ) as ranks,
-    ):
-        for line in ranks.stdout:
-            two.append(json.loads(line))  # nothing but events, so the second process says nothing
-            if two[-1]["kind"] == "step_logged" and two[-1]["step"] >= STEPS:
-                (output / "stop").touch()
-    assert ranks.returncode == 0, (tmp_path / "log.txt").read_text()[-3000:]
-    assert [event["kind"] for event in two if event["kind"] in LAST_KINDS] == ["finished"]
-    assert two[-1]["reason"] == "stopped" and two[0]["processes"] == 2
-    assert (output / f"checkpoints/step-{two[-1]['step']}").is_dir()
+def test_two_processes_stopped_and_three_that_go_on_give_the_numbers_of_one(config, tmp_path):
+    folder, settings = tmp_path / "run", tmp_path / "config.json"
+    settings.write_text(config(4).to_json())
+    two = Launch(folder, 2, "fit", "--config", str(settings), "--output", str(folder))
+    two.until("step_logged", STOPPED)
+    (folder / "stop").touch()
+    returncode, log = two.ended()
+    first = two.events()
+    assert returncode == 0 and first[0]["processes"] == 2, log
+    assert first[-1]["kind"] == "finished" and first[-1]["reason"] == "stopped"
+    assert (folder / f"checkpoints/step-{first[-1]['step']}").is_dir()
 
-    events = []
-    fit(config(8), events.append, stop_at(two[-1]["step"]), tmp_path / "one")
-    one = [{"kind": event.kind, **asdict(event)} for event in events]
+    three = Launch(folder, 3, "resume", str(folder))
+    returncode, log = three.ended()
+    assert returncode == 0, log
+    events = three.events()
+    again = events[len(first)]
+    assert again["processes"] == 3 and again["resumed_from_step"] == first[-1]["step"]
+    assert events[-1]["reason"] == "completed"
+
+    whole = []
+    fit(config(8), whole.append, output_dir=tmp_path / "one")
+    one = [{"kind": event.kind, **asdict(event)} for event in whole]
     for kind in ("step_logged", "evaluated"):
-        assert len(numbers(two, kind)) == len(numbers(one, kind)) >= (STEPS if kind == "step_logged" else 3)
-        for theirs, ours in zip(numbers(two, kind), numbers(one, kind), strict=True):
-            assert theirs == pytest.approx(ours, rel=1e-5)
-    # What was written: each event once, though two processes worked on the folder.
-    assert len((output / "events.jsonl").read_text().splitlines()) == len(two)
+        theirs, ours = numbers(events, kind), numbers(one, kind)
+        assert theirs.keys() >= ours.keys() and len(ours) >= STEPS // 5
+        for step, told in ours.items():
+            assert theirs[step] == pytest.approx(told, rel=1e-5), (kind, step)
+    theirs, ours = (
+        safetensors.torch.load_file(place / f"checkpoints/step-{STEPS}/model.safetensors")
+        for place in (folder, tmp_path / "one")
+    )
+    for name, weights in ours.items():
+        torch.testing.assert_close(theirs[name], weights, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.slow
-def test_two_processes_resume_what_two_began(config, tmp_path):
-    output = tmp_path / "two"
-
-    def two_processes(*command):
-        launch = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", str(free_port())]
-        ended = subprocess.run(
-            [sys.executable, *launch, "-m", "trainer", *command, "--json"],
-            cwd=PROJECT,
-            env=os.environ | {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"},
-            capture_output=True,
-            text=True,
-        )
-        assert ended.returncode == 0, ended.stderr[-3000:]
-        return [json.loads(line) for line in ended.stdout.splitlines()]
-
-    settings = asdict(config(4)) | {"max_seconds": 5.0}
-    (tmp_path / "config.json").write_text(json.dumps(settings))
-    first = two_processes("fit", "--config", str(tmp_path / "config.json"), "--output", str(output))
-    step = first[-1]["step"]
-    assert first[-1]["reason"] == "time_budget" and step > 0
-
-    (output / "config.json").write_text(json.dumps(settings | {"max_seconds": None, "max_steps": step + 3}))
-    second = two_processes("resume", str(output))
-    assert second[0]["resumed_from_step"] == step
-    assert second[-1]["reason"] == "completed" and second[-1]["step"] == step + 3
+def test_a_process_that_is_killed_ends_the_run_as_failed_and_takes_the_others_with_it(config, tmp_path):
+    folder, settings = tmp_path / "run", tmp_path / "config.json"
+    settings.write_text(json.dumps(asdict(config(4)) | {"max_steps": 10**6}))
+    two = Launch(folder, 2, "fit", "--config", str(settings), "--output", str(folder))
+    two.until("step_logged", 1)
+    first, second = (int((folder / "ranks" / rank).read_text()) for rank in "01")
+    os.kill(second, signal.SIGKILL)
+    killed = time.monotonic()
+    returncode, log = two.ended()
+    assert returncode and time.monotonic() - killed < 30, log
+    assert not Path(f"/proc/{first}").exists()
+    last = two.events()[-1]
+    assert last["kind"] == "failed" and last["what"].startswith("Process 2 of 2 was ended"), last

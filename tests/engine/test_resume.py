@@ -12,6 +12,7 @@ import torch
 from trainer.engine import pace, training
 from trainer.engine.checkpoint import MANIFEST, STATE, read_state, save_checkpoint
 from trainer.engine.loop import fit
+from trainer.engine.snapshot import global_batch_of
 from trainer.errors import DataError, RunError
 from trainer.events import Evaluated, Failed, RunStarted, StepLogged, Warned
 
@@ -65,11 +66,20 @@ def test_a_folder_with_a_run_in_it_is_not_trained_over(tiny_config, tmp_path, co
         fit(tiny_config(max_steps=2), collected.append, output_dir=tmp_path)
 
 
-def test_a_checkpoint_of_another_number_of_processes_is_refused(tiny_config, tmp_path, collected):
+def test_a_resumed_run_keeps_its_global_batch_and_with_it_its_place_in_the_data(config, stop_at, tmp_path):
+    whole, parts = [], []
+    fit(config(gradient_accumulation_steps=2), whole.append, output_dir=tmp_path / "whole")
+    fit(config(gradient_accumulation_steps=2), parts.append, stop_at(7), tmp_path / "parts")
+    # As another number of processes does, other settings share the same blocks out in another way.
+    fit(config(gradient_accumulation_steps=1), parts.append, output_dir=tmp_path / "parts", resume=True)
+    assert curve(parts) == curve(whole)
+
+
+def test_a_checkpoint_of_an_older_version_tells_its_global_batch_by_its_processes(tiny_config, tmp_path):
     fit(tiny_config(max_steps=4, save_steps=4), output_dir=tmp_path)
-    rewrite_state(tmp_path / "checkpoints/step-4", processes=2)
-    with pytest.raises(RunError, match="made by 2 processes"):
-        fit(tiny_config(max_steps=8), collected.append, output_dir=tmp_path, resume=True)
+    state = read_state(tmp_path / "checkpoints/step-4")
+    assert global_batch_of(state) == state.pop("global_batch") == 8
+    assert global_batch_of(state | {"processes": 3}) == 24
 
 
 def test_a_checkpoint_of_a_newer_version_is_refused_and_says_so(tiny_config, tmp_path, collected):

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import torch
 
 from trainer.config import TrainConfig
-from trainer.errors import ModelError, TrainerError, TrainingError
+from trainer.errors import RANK_LOST, ModelError, TrainerError, TrainingError
 
 DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
@@ -22,7 +22,7 @@ def in_words(error: BaseException, config: TrainConfig) -> TrainingError | None:
         return TrainingError(
             "The disk is full.", "Make room and resume: the model and the checkpoint from before are kept."
         )
-    return None
+    return TrainingError(*RANK_LOST) if _is_lost_rank(error) else None
 
 
 def out_of_memory(config: TrainConfig) -> TrainingError:
@@ -45,6 +45,12 @@ def is_full_disk(error: BaseException) -> bool:
     """Whether there was no room left on the disk."""
     # The writer of safetensors tells the system's number in its text alone.
     return getattr(error, "errno", None) in DISK_FULL or "No space left on device" in str(error)
+
+
+def _is_lost_rank(error: BaseException) -> bool:
+    """Whether the exchange with other processes broke off; gloo's errors are of no class of their own."""
+    exchange = torch.distributed.is_available() and torch.distributed.is_initialized()
+    return exchange and (isinstance(error, torch.distributed.DistError) or "gloo" in str(error))
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from trainer.engine import hardware
 from trainer.engine.checkpoint import newest_checkpoint, read_state
 from trainer.engine.failures import in_words
 from trainer.engine.preparation import BLOCKS, Stopped, prepare
-from trainer.engine.snapshot import check_snapshot, restore_snapshot
+from trainer.engine.snapshot import check_snapshot, global_batch_of, restore_snapshot
 from trainer.engine.training import Training
 from trainer.engine.versions import versions
 from trainer.errors import RunError, TrainerError
@@ -99,6 +99,7 @@ def _fit(config: TrainConfig, emit: Emit, should_stop: Callable[[], bool], outpu
     )
     for message in warnings:
         emit(Warned(message=message))
+    share = config.per_device_train_batch_size * config.gradient_accumulation_steps  # of each process
     torch.manual_seed(config.seed)  # new weights, where a model is made from nothing
     try:
         with accelerator.main_process_first():
@@ -108,7 +109,7 @@ def _fit(config: TrainConfig, emit: Emit, should_stop: Callable[[], bool], outpu
                 output_dir,
                 should_stop,
                 precision=chosen.precision,
-                processes=accelerator.num_processes,
+                global_batch=global_batch_of(state) or share * accelerator.num_processes,
             )
     except Stopped:
         return _end("stopped", state.get("step", 0), state.get("elapsed_seconds", 0.0), emit, output_dir)

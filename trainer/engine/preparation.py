@@ -38,6 +38,7 @@ class Prepared:
     held_out: Blocks
     masking: Masking
     plan: Planned
+    global_batch: int  # blocks a step, of all processes together
 
 
 def check_sources(config: TrainConfig) -> None:
@@ -54,11 +55,12 @@ def prepare(
     should_stop: Callable[[], bool] = lambda: False,
     *,
     precision: str = "float32",
-    processes: int = 1,
+    global_batch: int | None = None,
 ) -> Prepared:
     """Reads the text, loads or makes the model, cuts the blocks.
 
-    `should_stop` is asked now and then. Raises: DataError, ModelError, ConfigError; Stopped.
+    `global_batch` is what one process takes when None; `should_stop` is asked now and then.
+    Raises: DataError, ModelError, ConfigError; Stopped.
     """
     emit(PhaseChanged(phase="Reading the text"))
     documents = load_documents(config, output_dir / BLOCKS)
@@ -84,9 +86,10 @@ def prepare(
         raise DataError("There is no text to learn from.", "Use more text, or a smaller test_size.")
     if not len(held_out) and config.test_size:
         emit(Warned(message="The text is a single document, so nothing is held out and no perplexity can be measured."))
-    plan = _plan(config, documents, held, model, train, held_out, processes)
+    global_batch = global_batch or config.per_device_train_batch_size * config.gradient_accumulation_steps
+    plan = _plan(config, documents, held, model, train, held_out, global_batch)
     emit(plan)
-    return Prepared(model, train, held_out, masking_for(config, model), plan)
+    return Prepared(model, train, held_out, masking_for(config, model), plan, global_batch)
 
 
 def _until(should_stop: Callable[[], bool], batches: Iterable[list[str]]) -> Iterator[list[str]]:
@@ -130,9 +133,8 @@ def _plan(
     model: MaskedLanguageModel,
     train: Blocks,
     held_out: Blocks,
-    processes: int,
+    global_batch: int,
 ) -> Planned:
-    global_batch = config.per_device_train_batch_size * config.gradient_accumulation_steps * processes
     steps_per_epoch = math.ceil(len(train) / global_batch)
     return Planned(
         text_column=documents.text_column,

@@ -42,6 +42,7 @@ def save_snapshot(training: Training) -> None:
         "elapsed_seconds": training.elapsed_seconds,
         "threads": torch.get_num_threads(),
         "processes": training.accelerator.num_processes,
+        "global_batch": training.global_batch,
         "text": _text(training),
         "config": asdict(training.config),
         "versions": versions(),
@@ -61,11 +62,22 @@ def check_snapshot(folder: Path, state: dict[str, Any]) -> None:
         raise RunError(f"{what} (its format is {state['format']}, this one reads {FORMAT}).", "Update Mask Studio.")
 
 
+def global_batch_of(state: dict[str, Any]) -> int | None:
+    """Blocks a step of the run a checkpoint is of, which it keeps: a step stands for a place in the data.
+
+    None without a checkpoint; versions before 0.2 noted processes instead.
+    """
+    if not state or "global_batch" in state:
+        return state.get("global_batch")
+    config = state["config"]
+    return config["per_device_train_batch_size"] * config["gradient_accumulation_steps"] * state["processes"]
+
+
 def restore_snapshot(training: Training, folder: Path, state: dict[str, Any]) -> None:
-    """Goes back to where a checkpoint was made. Raises: RunError where the steps would mean other batches."""
-    here = training.accelerator.num_processes
-    if state["processes"] != here:
-        raise RunError(f"The checkpoint was made by {state['processes']} processes, here are {here}.", "Use as many.")
+    """Goes back to where a checkpoint was made, by any number of processes.
+
+    Raises: RunError where the steps would mean other batches.
+    """
     if state.get("text", _text(training)) != _text(training):
         raise RunError(
             "The text is no longer the one this run began with.", "Bring the old one back, or start a new run."

@@ -41,7 +41,7 @@ class Training:
         self.emit = emit
         self.output_dir = output_dir
         self.train, self.held_out, self.masking = prepared.train, prepared.held_out, prepared.masking
-        self.plan = prepared.plan
+        self.plan, self.global_batch = prepared.plan, prepared.global_batch
         self.step = 0
         self.best_loss = math.inf
         self.evaluations_since_best = 0
@@ -76,13 +76,14 @@ class Training:
         began = time.monotonic()
         batches = self._global_batch()
         masked = sum(len(batch.targets) for batch in batches)
-        mine = batches[self.accelerator.process_index :: self.accelerator.num_processes]
-        mine = mine or [batches[0].without_targets()]  # a rank without work still takes part in the exchange
-        torch.manual_seed(int(hashed(self.config.seed, DROPOUT, self.step, self.accelerator.process_index)))
+        here, ranks = self.accelerator.process_index, self.accelerator.num_processes
+        # A rank without work still takes part in the exchange.
+        mine = list(enumerate(batches))[here::ranks] or [(here, batches[0].without_targets())]
         self.wrapped.train()
-        for number, batch in enumerate(mine, start=1):
+        for number, batch in mine:
             on_device = batch.to(self.accelerator.device)
-            if number < len(mine):
+            torch.manual_seed(int(hashed(self.config.seed, DROPOUT, self.step, number)))
+            if number != mine[-1][0]:
                 with self.accelerator.no_sync(self.wrapped):
                     self._backward(on_device, masked)
             else:
@@ -112,9 +113,10 @@ class Training:
         epoch, number = divmod(self.step, self.plan.steps_per_epoch)
         if self.order[0] != epoch:
             self.order = (epoch, shuffled(len(self.train), seed=self.config.seed, epoch=epoch))
-        size = self.config.per_device_train_batch_size
-        whole = size * self.config.gradient_accumulation_steps * self.accelerator.num_processes
-        rows = self.order[1][number * whole : (number + 1) * whole]
+        rows = self.order[1][number * self.global_batch : (number + 1) * self.global_batch]
+        size, ranks = self.config.per_device_train_batch_size, self.accelerator.num_processes
+        if len(rows) <= size * (ranks - 1):  # a resumed run may have more ranks than it began with
+            size = math.ceil(len(rows) / ranks)
         batches = []
         for blocks in rows.split(size):
             ids, word_starts = self.train.take(blocks)

@@ -91,14 +91,7 @@ class RunFolder:
 
     def is_alive(self) -> bool:
         """Whether a process holds this run; the kernel lets go of the lock however that process ends."""
-        try:
-            descriptor = os.open(self.lock, os.O_RDONLY)
-        except FileNotFoundError:
-            return False
-        try:
-            return not _try_lock(descriptor, shared=True)
-        finally:
-            os.close(descriptor)
+        return is_held(self.lock)
 
     def pid(self) -> int | None:
         """The process that holds this run; None when none does."""
@@ -152,6 +145,18 @@ class RunFolder:
         """The last lines of the log that are not empty."""
         text = _tail(self.log).decode("utf-8", errors="replace")
         return "\n".join([line.rstrip() for line in text.splitlines() if line.strip()][-lines:])
+
+
+def is_held(path: Path) -> bool:
+    """Whether a process holds the lock file at `path`."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return False
+    try:
+        return not _try_lock(descriptor, shared=True)
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager
