@@ -30,16 +30,22 @@ def main() -> None:
     on_space = "SPACE_ID" in os.environ
     # Whoever reaches the page publishes with a token of their own; that of the environment is for its owner's desk.
     at_desk = not on_space and os.environ.get("GRADIO_SERVER_NAME", "localhost") in ("localhost", "127.0.0.1")
+    # A name is believed only where it comes in a cookie that nobody else can sign.
+    sign_in = on_space and all(os.environ.get(name) for name in ("OAUTH_CLIENT_ID", "OAUTH_CLIENT_SECRET"))
+    shared = os.environ.get("MASK_STUDIO_SHARED_RUNS", "0" if on_space else "1") == "1"
     page = build_page(
         runs,
         fills,
         Publisher(),
         limits,
         notice=" ".join(filter(None, [limits.in_words(), "" if lasting else VANISHING])),
-        sign_in=on_space and "OAUTH_CLIENT_ID" in os.environ,
+        sign_in=sign_in,
         own_token=os.environ.get("HF_TOKEN", "").strip() if at_desk else "",
+        apart=not shared,
+        owner=os.environ.get("SPACE_ID", "").partition("/")[0] or None,
     )
-    page.launch(prevent_thread_lock=True, **launch_settings(limits))
+    hosts = tuple(host.strip() for host in os.environ.get("SPACE_HOST", "").split(",") if host.strip())
+    page.launch(prevent_thread_lock=True, **launch_settings(limits, hosts))
     fills.start()  # only now: the page is served while the model loads
     machine_goes_down = False
     try:

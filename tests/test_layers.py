@@ -51,7 +51,7 @@ RULES = {
     "trainer/hub/": LAYER_1 | {"trainer.hub", "huggingface_hub", "PIL"},
     # Services come as arguments; the worker's module is standard library alone, and the page names its class.
     "trainer/ui/": LAYER_1
-    | {"trainer.ui", "trainer.runs", "trainer.inference.worker", "trainer.hub", "gradio", "pandas"},
+    | {"trainer.ui", "trainer.runs", "trainer.inference.worker", "trainer.hub", "gradio", "pandas", "starlette"},
     "trainer/__main__.py": LAYER_1 | {"trainer.runs", "trainer.engine", "trainer.inference", "trainer.hub"},
     "trainer/": LAYER_1,
     "app.py": LAYER_1

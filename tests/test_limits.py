@@ -19,13 +19,15 @@ def test_a_desk_has_no_limits_and_a_space_has() -> None:
     limits = limits_of(SPACE)
     assert limits.max_seconds == 3600 and limits.max_parameters == 150_000_000
     assert limits.in_words() == (
-        "Here a run may last 60 minutes, a model may have 150 million weights, a file 20 MB, 10 runs may wait."
+        "Here a run may last 60 minutes, a model may have 150 million weights, a file 20 MB, 10 runs may wait, "
+        "you may have 3 at a time."
     )
 
 
 def test_the_owner_decides() -> None:
     chosen = {"MASK_STUDIO_MAX_SECONDS": "600", "MASK_STUDIO_MAX_MILLION_WEIGHTS": "0", "MASK_STUDIO_MAX_QUEUED": "3"}
-    assert limits_of(SPACE | chosen) == Limits(max_seconds=600.0, max_parameters=None, max_queued=3)
+    chosen |= {"MASK_STUDIO_MAX_RUNS_PER_VISITOR": "2"}
+    assert limits_of(SPACE | chosen) == Limits(max_seconds=600.0, max_parameters=None, max_queued=3, max_runs=2)
     with pytest.raises(ConfigError, match="MASK_STUDIO_MAX_SECONDS is 'long'; it must be a number"):
         limits_of({"MASK_STUDIO_MAX_SECONDS": "long"})
 

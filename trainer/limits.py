@@ -21,6 +21,7 @@ class Limits:
     max_parameters: int | None = None  # of a model
     max_upload_megabytes: int = 20  # of a file
     max_queued: int = 20  # runs that wait
+    max_runs: int | None = None  # of one visitor, that wait or work
 
     def applied_to(self, config: TrainConfig) -> TrainConfig:
         """The settings with an end to their time. Raises: ConfigError when they ask for more than is allowed."""
@@ -47,10 +48,12 @@ class Limits:
         if not said:
             return ""
         said += [f"a file {self.max_upload_megabytes} MB", f"{self.max_queued} runs may wait"]
+        if self.max_runs is not None:
+            said.append(f"you may have {self.max_runs} at a time")
         return f"Here {', '.join(said)}."
 
 
-SPACE = Limits(max_seconds=3600.0, max_parameters=150_000_000, max_upload_megabytes=20, max_queued=10)
+SPACE = Limits(max_seconds=3600.0, max_parameters=150_000_000, max_upload_megabytes=20, max_queued=10, max_runs=3)
 
 
 def limits_of(environment: Mapping[str, str]) -> Limits:
@@ -72,11 +75,13 @@ def limits_of(environment: Mapping[str, str]) -> Limits:
 
     seconds, millions = usual.max_seconds, usual.max_parameters and usual.max_parameters / 1e6
     millions = number("MILLION_WEIGHTS", millions)
+    runs = number("RUNS_PER_VISITOR", usual.max_runs)
     return Limits(
         max_seconds=number("SECONDS", seconds),
         max_parameters=int(millions * 1e6) if millions else None,
         max_upload_megabytes=int(number("UPLOAD_MB", usual.max_upload_megabytes) or 10**6),
         max_queued=int(number("QUEUED", usual.max_queued) or 10**6),
+        max_runs=int(runs) if runs else None,
     )
 
 

@@ -62,6 +62,12 @@ class App:
 
 
 @pytest.fixture(scope="session")
+def make_app() -> type[App]:
+    """`App`, for tests with a page of their own making."""
+    return App
+
+
+@pytest.fixture(scope="session")
 def session_app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
     """One page for all tests that leave it as they found it."""
     app = App(tmp_path_factory.mktemp("page") / "home")

@@ -17,6 +17,7 @@ from trainer.runs.history import RunReader
 from trainer.runs.manager import RunManager
 from trainer.ui import run_panel
 from trainer.ui.live_view import LiveView
+from trainer.ui.visitors import Visitors
 
 HURTFUL = "<script>alert(1)</script>"
 STARTED = RunStarted(
@@ -73,23 +74,27 @@ def test_a_failed_run_says_what_and_what_to_do(folder: RunFolder) -> None:
 
 
 @pytest.fixture
-def live(folder: RunFolder) -> Iterator[LiveView]:
+def runs(folder: RunFolder) -> Iterator[RunManager]:
     manager = RunManager(folder.path.parent, os.environ, command=lambda run: ["sleep", "60"])
-    with gr.Blocks():
-        view = LiveView(manager)
-    yield view
+    yield manager
     manager.close()
 
 
-def test_a_run_whose_folder_was_removed_leaves_the_page_alive(live: LiveView) -> None:
-    assert live.shown("20200101-000000-gone-run") is not None  # the newest instead
+@pytest.fixture
+def live(runs: RunManager) -> LiveView:
+    with gr.Blocks():
+        return LiveView(Visitors(runs))
 
 
-def test_what_a_browser_has_seen_is_not_sent_again(folder: RunFolder, live: LiveView) -> None:
+def test_a_run_whose_folder_was_removed_leaves_the_page_alive(live: LiveView, runs: RunManager) -> None:
+    assert live.shown(runs, "20200101-000000-gone-run") is not None  # the newest instead
+
+
+def test_what_a_browser_has_seen_is_not_sent_again(folder: RunFolder, live: LiveView, runs: RunManager) -> None:
     for event in (STARTED, evaluated(0, 200.0), logged(5), Failed(what="over")):
         folder.append(event)
-    first: Any = live.refresh(None, ())
+    first: Any = live.refresh(runs, None, ())
     assert isinstance(first, list) and "quiet-otter" in first[1]
     assert [run for _, run in first[0]["choices"]] == [folder.id]
-    assert live.refresh(None, first[-1]) == gr.skip()
-    assert isinstance(live.refresh(None, ()), list)  # a reload gets everything
+    assert live.refresh(runs, None, first[-1]) == gr.skip()
+    assert isinstance(live.refresh(runs, None, ()), list)  # a reload gets everything

@@ -23,6 +23,7 @@ from trainer.ui import charts, form
 from trainer.ui.comparison import Comparison
 from trainer.ui.live_view import PICKED_FROM, LiveView
 from trainer.ui.runs_tab import RunsTab
+from trainer.ui.visitors import Visitors
 
 STARTED = RunStarted(
     device="cpu", device_name="chip", processes=1, threads=2, precision="float32", compile=False, versions={}
@@ -58,7 +59,7 @@ def finished(runs: RunManager) -> Callable[..., str]:
 
 def tab_of(runs: RunManager) -> RunsTab:
     with gr.Blocks():
-        return RunsTab(runs)
+        return RunsTab(Visitors(runs))
 
 
 def told(update: Any) -> dict[str, Any]:
@@ -68,15 +69,17 @@ def told(update: Any) -> dict[str, Any]:
 def test_a_tick_with_a_thousand_finished_runs_costs_less_than_five_milliseconds(thousand_runs: Path) -> None:
     manager = RunManager(thousand_runs, os.environ)
     with gr.Blocks():
-        live, tab = LiveView(manager), RunsTab(manager)
-    seen = live.refresh(None, ())[-1]
-    listed = tab.refresh([], None)[1]
+        visitors = Visitors(manager)
+        live, tab = LiveView(visitors), RunsTab(visitors)
+    own = visitors.of("")
+    seen = live.refresh(own, None, ())[-1]
+    listed = tab.refresh(own, [], None)[1]
     assert len(listed) == 1000
     seconds: list[float] = []
     while not seconds or (min(seconds) >= 0.005 and len(seconds) < 10):  # a busy machine gets more tries
         time.sleep(1.0)
         began = time.perf_counter()
-        unchanged = live.refresh(None, seen), tab.refresh([], listed)
+        unchanged = live.refresh(own, None, seen), tab.refresh(own, [], listed)
         seconds.append(time.perf_counter() - began)
         assert unchanged == (gr.skip(), gr.skip())
     manager.close()
@@ -86,9 +89,9 @@ def test_a_tick_with_a_thousand_finished_runs_costs_less_than_five_milliseconds(
 def test_the_picker_offers_the_newest_runs_and_the_one_that_is_shown(thousand_runs: Path) -> None:
     manager = RunManager(thousand_runs, os.environ)
     with gr.Blocks():
-        live = LiveView(manager)
+        live = LiveView(Visitors(manager))
     ids = [view.id for view in manager.views()]
-    oldest = live.refresh(ids[-1], ())[0]
+    oldest = live.refresh(manager, ids[-1], ())[0]
     manager.close()
     assert [run for _, run in oldest["choices"]] == [*ids[:PICKED_FROM], ids[-1]] and oldest["value"] == ids[-1]
 
@@ -96,26 +99,26 @@ def test_the_picker_offers_the_newest_runs_and_the_one_that_is_shown(thousand_ru
 def test_only_runs_that_changed_are_sent_again(runs: RunManager, finished: Callable[..., str]) -> None:
     first, second = finished("quiet-otter"), finished("brave-fox")
     tab = tab_of(runs)
-    update, seen, *_ = tab.refresh([], None)
+    update, seen, *_ = tab.refresh(runs, [], None)
     assert told(update)["ids"] == [second, first] and len(told(update)["rows"]) == 2
-    assert tab.refresh([], seen) == gr.skip()
+    assert tab.refresh(runs, [], seen) == gr.skip()
     runs.rename(first, "Tea")
-    update, seen, *_ = tab.refresh([], seen)
+    update, seen, *_ = tab.refresh(runs, [], seen)
     assert told(update)["ids"] == [second, first]
     assert [(row["name"], row["own"]) for row in told(update)["rows"]] == [("Tea", "quiet-otter")]
     runs.delete(second)
-    assert told(tab.refresh([], seen)[0]) == {"ids": [first], "rows": []}
+    assert told(tab.refresh(runs, [], seen)[0]) == {"ids": [first], "rows": []}
 
 
 def test_a_browser_is_told_that_there_are_no_runs(runs: RunManager) -> None:
-    assert told(tab_of(runs).refresh([], None)[0]) == {"ids": [], "rows": []}
+    assert told(tab_of(runs).refresh(runs, [], None)[0]) == {"ids": [], "rows": []}
 
 
 def test_a_row_names_text_and_model_without_paths(runs: RunManager, finished: Callable[..., str]) -> None:
     first = finished("quiet-otter")
     finished("brave-fox", model=str(runs.home / first / "model"), dataset=str(keep_text(runs.home, "some text")))
     runs.rename(first, "Tea")
-    rows = told(tab_of(runs).refresh([], None)[0])["rows"]
+    rows = told(tab_of(runs).refresh(runs, [], None)[0])["rows"]
     assert [(row["text"]["data"], row["text"]["model"]) for row in rows] == [
         ("pasted.txt", "Tea"),
         ("Science Q&A", "Mask Studio mini"),
@@ -129,7 +132,9 @@ def test_buttons_apply_to_what_is_chosen(runs: RunManager, finished: Callable[..
     tab = tab_of(runs)
 
     def allowed(*chosen: str) -> set[str]:
-        return {n for n, update in zip(tab.buttons, tab.choose(list(chosen)), strict=False) if update["interactive"]}
+        return {
+            n for n, update in zip(tab.buttons, tab.choose(runs, list(chosen)), strict=False) if update["interactive"]
+        }
 
     assert allowed() == allowed("20260101-999999-no-run") == set()
     assert allowed(first) == {"open", "try", "copy", "rename", "download", "delete"}
@@ -145,10 +150,10 @@ def test_comparing_marks_what_differs_and_says_when_figures_do_not_compare(
 ) -> None:
     finished("quiet-otter"), finished("brave-fox", learning_rate=1e-3), finished("keen-seal", seed=7)
     with gr.Blocks():
-        comparison = Comparison(runs)
+        comparison = Comparison(Visitors(runs))
     seal, fox, otter = runs.views()
 
-    _, _, legend, loss, _, figures, settings = comparison.shown([fox, otter], True)
+    _, _, legend, loss, _, figures, settings = comparison.shown(runs, [fox, otter], True)
     assert settings == {
         "headers": ["setting", "brave-fox", "quiet-otter", ""],
         "data": [["Learning rate", "0.001", "2e-05", "\u2260 differs"]],
@@ -157,7 +162,7 @@ def test_comparing_marks_what_differs_and_says_when_figures_do_not_compare(
     assert set(loss["value"]["run"]) == set(loss["color_map"]) == {"brave-fox", "quiet-otter"}
     assert figures[0] == ["brave-fox", 0, "0.00", "5.0000", "50.00", "50.0%"]
 
-    _, _, legend, *_, settings = comparison.shown([seal, otter], False)
+    _, _, legend, *_, settings = comparison.shown(runs, [seal, otter], False)
     assert "held out (Seed)" in legend and len(settings["data"]) == len(dataclasses.fields(TrainConfig))
     assert [row for row in settings["data"] if row[-1]] == [["Seed", "7", "42", "\u2260 differs"]]
 
@@ -165,7 +170,7 @@ def test_comparing_marks_what_differs_and_says_when_figures_do_not_compare(
 def test_models_with_other_tokens_are_said_not_to_compare(runs: RunManager, finished: Callable[..., str]) -> None:
     finished("quiet-otter"), finished("brave-fox", masked_tokens=11)
     with gr.Blocks():
-        assert "different tokens" in Comparison(runs).shown(runs.views(), True)[2]
+        assert "different tokens" in Comparison(Visitors(runs)).shown(runs, runs.views(), True)[2]
 
 
 @pytest.mark.parametrize("count", [0, 1, 9])
@@ -173,7 +178,7 @@ def test_too_few_or_too_many_runs_are_not_compared(runs: RunManager, finished: C
     for _ in range(count):
         finished("quiet-otter")
     with gr.Blocks(), pytest.raises(RunError, match="Choose 2 to 8"):
-        Comparison(runs).shown(runs.views(), True)
+        Comparison(Visitors(runs)).shown(runs, runs.views(), True)
 
 
 def test_runs_of_the_same_name_keep_curves_of_their_own(runs: RunManager, finished: Callable[..., str]) -> None:

@@ -44,6 +44,7 @@ class RunFolder:
         self.stop = path / "stop"
         self.lock = path / "lock"
         self.label = path / "label.txt"
+        self.owner = path / "owner.txt"
         self.checkpoints = path / "checkpoints"
         self.model = path / "model"
 
@@ -64,6 +65,18 @@ class RunFolder:
         _replace(self.label, checked_label(label))
         with suppress(FileNotFoundError):
             os.utime(self.events)  # whoever lists this run looks at it again when these change
+
+    def write_owner(self, mark: str) -> None:
+        """Say whose run this will be; before it becomes one, so that it is never nobody's."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        _replace(self.owner, mark)
+
+    def read_owner(self) -> str | None:
+        """Whose run it is; None for one that was begun in a shell, or where nobody is told apart."""
+        try:
+            return self.owner.read_text(encoding="utf-8")
+        except (OSError, ValueError):
+            return None
 
     def write_config(self, config: TrainConfig) -> None:
         """Make the folder and save the settings, whole or not at all."""
@@ -207,8 +220,12 @@ def is_run(home: Path, name: str) -> bool:
 def find_run(home: Path, run_id: str) -> RunFolder:
     """The folder of a run. Raises: RunError for anything but the id of an existing run."""
     if not isinstance(run_id, str) or not is_run(home, run_id):
-        raise RunError(f"There is no run {run_id!r}.", "Choose one from the list of runs.")
+        raise no_run(run_id)
     return RunFolder(home / run_id)
+
+
+def no_run(run_id: object) -> RunError:
+    return RunError(f"There is no run {run_id!r}.", "Choose one from the list of runs.")
 
 
 def _replace(path: Path, text: str) -> None:

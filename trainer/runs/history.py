@@ -183,6 +183,7 @@ class RunReader:
             version=version,
             id=self.folder.id,
             name=self.folder.name,
+            owner=self._view.owner if self._view else self.folder.read_owner(),
             state=state,
             config=config,
             queue_position=position,

@@ -47,6 +47,7 @@ class RunManager:
     ) -> None:
         self.home = Path(home).resolve()
         self.home.mkdir(parents=True, exist_ok=True)
+        self.admission = threading.Lock()  # held by whoever counts runs before letting another begin
         self._max_queued = max_queued
         self._readers: dict[str, RunReader] = {}
         self._supervisor = Supervisor(self.home, launch.environment(python_environment), grace_seconds, command)
@@ -60,13 +61,18 @@ class RunManager:
                     if self.view(run_id).attempts <= TRIES:
                         self.resume(run_id)
 
-    def start(self, config: TrainConfig) -> str:
-        """Put a new run into the queue; its id. Raises: ConfigError; RunError when too many wait."""
+    def start(self, config: TrainConfig, *, owner: str | None = None) -> str:
+        """Put a new run into the queue; its id. Raises: ConfigError; RunError when too many wait.
+
+        It bears the mark of its `owner`, see `ownership`.
+        """
         config.check()
         with self._changed:
             self._check_room()
             folder = RunFolder(self.home / new_run_id(os.listdir(self.home)))
             try:
+                if owner is not None:
+                    folder.write_owner(owner)
                 folder.write_config(config)
             except OSError as error:
                 raise RunError(f"The run can't be saved: {error.strerror}.", "Make room on the disk.") from error

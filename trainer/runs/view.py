@@ -21,6 +21,7 @@ class RunView:
     version: tuple[object, ...]  # changes when, and only when, something else here does
     id: str
     name: str  # the user's for it, or else the one in its id
+    owner: str | None  # the mark of whom it belongs to; None when it is nobody's in particular
     state: State
     config: TrainConfig | None  # None when it can't be read
     queue_position: int | None  # 1 is the next

@@ -9,10 +9,11 @@ import gradio as gr
 
 from trainer.errors import RunError
 from trainer.runs.comparison import ComparedSetting, compared, measured_apart
-from trainer.runs.manager import RunManager
+from trainer.runs.ownership import OwnRuns
 from trainer.runs.view import RunView
 from trainer.ui import charts
 from trainer.ui.events import QUIET
+from trainer.ui.visitors import Visitors
 from trainer.ui.words import APART, CUT_DIFFERENTLY, DIFFERS, UNKNOWN, amount, label_of
 
 FEWEST, MOST = 2, len(charts.RUN_COLORS)
@@ -22,8 +23,7 @@ FIGURES = ["run", "step", "epoch", "loss", "perplexity", "accuracy"]
 class Comparison:
     """Hidden until runs are compared."""
 
-    def __init__(self, runs: RunManager) -> None:
-        self._runs = runs
+    def __init__(self, visitors: Visitors) -> None:
         self.ids = gr.State([])
         with gr.Column(visible=False, elem_id="comparison") as self.column:
             gr.Markdown("### Comparison")
@@ -41,10 +41,11 @@ class Comparison:
             )
             close = gr.Button("Close the comparison", size="sm", elem_id="close-comparison")
         self.outputs = [self.ids, self.column, self.legend, self.loss, self.perplexity, self.figures, self.settings]
-        self.only.input(self._settings, [self.ids, self.only], self.settings, **QUIET)
+        inputs = [visitors.key, self.ids, self.only]
+        self.only.input(visitors.own(_settings), inputs, self.settings, **QUIET)
         close.click(lambda: gr.update(visible=False), None, self.column, **QUIET)
 
-    def shown(self, views: list[RunView], only_differences: bool) -> list[Any]:
+    def shown(self, runs: OwnRuns, views: list[RunView], only_differences: bool) -> list[Any]:
         """What `outputs` get to compare these runs. Raises: RunError when they are too few or too many."""
         if not FEWEST <= len(views) <= MOST:
             raise RunError(f"{len(views)} runs are chosen.", f"Choose {FEWEST} to {MOST} to compare them.")
@@ -57,26 +58,28 @@ class Comparison:
             gr.update(value=charts.held_out_frame(views, "loss"), color_map=colors),
             gr.update(value=charts.held_out_frame(views, "perplexity"), color_map=colors),
             _figures(names, views),
-            self._settings(ids, only_differences),
+            _settings(runs, ids, only_differences),
         ]
 
-    def _settings(self, ids: list[str], only_differences: bool) -> dict[str, Any]:
-        """The table of settings: one column a run, and one with the word that marks a difference."""
-        views = [view for view in self._runs.views() if view.id in ids]
-        rows = [
-            [label_of(setting.name), *self._values(setting), DIFFERS if setting.differs else ""]
-            for setting in compared([view.config for view in views])
-            if setting.differs or not only_differences
-        ]
-        return {"headers": ["setting", *charts.run_names(views), ""], "data": rows}
 
-    def _values(self, setting: ComparedSetting) -> list[str]:
-        sources = setting.name in ("model", "dataset")
-        texts = [_text(self._runs.title(value) if sources and value else value) for value in setting.values]
-        if len({*texts}) == len({*setting.values}):
-            return texts
-        different = list(dict.fromkeys(setting.values))  # two files of the same name
-        return [f"{t} ({different.index(v) + 1})" for t, v in zip(texts, setting.values, strict=True)]
+def _settings(runs: OwnRuns, ids: list[str], only_differences: bool) -> dict[str, Any]:
+    """The table of settings: one column a run, and one with the word that marks a difference."""
+    views = [view for view in runs.views() if view.id in ids]
+    rows = [
+        [label_of(setting.name), *_values(runs, setting), DIFFERS if setting.differs else ""]
+        for setting in compared([view.config for view in views])
+        if setting.differs or not only_differences
+    ]
+    return {"headers": ["setting", *charts.run_names(views), ""], "data": rows}
+
+
+def _values(runs: OwnRuns, setting: ComparedSetting) -> list[str]:
+    sources = setting.name in ("model", "dataset")
+    texts = [_text(runs.title(value) if sources and value else value) for value in setting.values]
+    if len({*texts}) == len({*setting.values}):
+        return texts
+    different = list(dict.fromkeys(setting.values))  # two files of the same name
+    return [f"{t} ({different.index(v) + 1})" for t, v in zip(texts, setting.values, strict=True)]
 
 
 def _legend(colors: dict[str, str]) -> str:

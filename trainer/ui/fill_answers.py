@@ -10,9 +10,10 @@ import gradio as gr
 from trainer.errors import TrainerError
 from trainer.inference.worker import FillService
 from trainer.predictions import FilledMask, JointFilling, ScoredTarget
-from trainer.runs.manager import RunManager
+from trainer.runs.ownership import OwnRuns
 from trainer.ui import fill_bars, fill_html, form
 from trainer.ui.events import ASKED, FILLING, spoken
+from trainer.ui.visitors import Visitors
 from trainer.ui.words import ABOUT_SHARES, NO_ANSWER, ORDERS, reading_note
 
 # Of the table, each with its width
@@ -23,7 +24,7 @@ TARGET_COLUMNS = {
 
 
 def build_answers(
-    button: gr.Button, text: gr.Textbox, model: gr.Dropdown, shown: gr.HTML, runs: RunManager, fills: FillService
+    button: gr.Button, text: gr.Textbox, model: gr.Dropdown, shown: gr.HTML, visitors: Visitors, fills: FillService
 ) -> gr.Column:
     """Lays out the answers and connects them to their button."""
     with gr.Column() as column:
@@ -48,7 +49,7 @@ def build_answers(
                 )  # fmt: skip
 
     def answer(
-        asked: str, name: str, many: float, only: str | None, order_of_masks: str, most_pieces: float
+        runs: OwnRuns, asked: str, name: str, many: float, only: str | None, order_of_masks: str, most_pieces: float
     ) -> Iterator[list[Any]]:
         folder = form.public_model(name, runs)
         if words := [word for word in map(str.strip, (only or "").split(",")) if word]:
@@ -65,8 +66,8 @@ def build_answers(
             else:
                 yield _answered(asked, filled, joint)
 
-    inputs = [text, model, count, targets, order, pieces]
-    button.click(spoken(answer), inputs, [shown, bars, folded, table], show_progress_on=bars, **ASKED, **FILLING)
+    asking, inputs = spoken(visitors.own(answer)), [visitors.key, text, model, count, targets, order, pieces]
+    button.click(asking, inputs, [shown, bars, folded, table], show_progress_on=bars, **ASKED, **FILLING)
     return column
 
 

@@ -11,9 +11,10 @@ from trainer.inference.worker import FillService
 from trainer.predictions import Comparison
 from trainer.presets import MODELS, title_of
 from trainer.runs.folder import RUN_ID
-from trainer.runs.manager import RunManager
+from trainer.runs.ownership import OwnRuns
 from trainer.ui import fill_bars, fill_html, form
 from trainer.ui.events import ASKED, FILLING, spoken
+from trainer.ui.visitors import Visitors
 from trainer.ui.words import NO_COMPARISON, OTHER_TOKENS, amount, reading_note
 
 RANKED = 100  # words asked of each model, so that the place of a word in the other's answer is known
@@ -25,7 +26,7 @@ def build_comparison(
     text: gr.Textbox,
     models: list[gr.Dropdown],
     shown: gr.HTML,
-    runs: RunManager,
+    visitors: Visitors,
     fills: FillService,
 ) -> gr.Column:
     """Lays out the comparison and connects it to its button."""
@@ -36,7 +37,7 @@ def build_comparison(
         with gr.Accordion("Options", open=False):
             count = gr.Slider(1, 20, value=5, step=1, label="Words shown of each model")
 
-    def compare(asked: str, before: str, after: str | None, many: float) -> list[Any]:
+    def compare(runs: OwnRuns, asked: str, before: str, after: str | None, many: float) -> list[Any]:
         if not after:
             raise PredictionError("There is no second model yet.", "Fine-tune one, or type a Hugging Face Hub id.")
         folders = [form.public_model(name, runs) for name in (before, after)]
@@ -44,12 +45,17 @@ def build_comparison(
         return _compared(asked, compared, [model_name(name, runs) for name in (before, after)], int(many))
 
     button.click(
-        spoken(compare), [text, *models, count], [shown, bars, folded, table], show_progress_on=bars, **ASKED, **FILLING
+        spoken(visitors.own(compare)),
+        [visitors.key, text, *models, count],
+        [shown, bars, folded, table],
+        show_progress_on=bars,
+        **ASKED,
+        **FILLING,
     )
     return column
 
 
-def suggested_models(runs: RunManager, name: str) -> tuple[str, str | None]:
+def suggested_models(runs: OwnRuns, name: str) -> tuple[str, str | None]:
     """What to compare: a run's model with the one it started from, any other with the newest run's."""
     if isinstance(name, str) and RUN_ID.fullmatch(name):
         try:
@@ -60,7 +66,7 @@ def suggested_models(runs: RunManager, name: str) -> tuple[str, str | None]:
     return name, next((run for run, _ in runs.models()), None)
 
 
-def model_name(name: str, runs: RunManager) -> str:
+def model_name(name: str, runs: OwnRuns) -> str:
     """What a model is called in the legend."""
     names = {preset.id: preset.label for preset in MODELS} | dict(runs.models())
     return names.get(name, name)

@@ -8,20 +8,21 @@ import gradio as gr
 
 from trainer.inference.worker import FillService
 from trainer.presets import ASSETS
-from trainer.runs.manager import RunManager
+from trainer.runs.ownership import OwnRuns
 from trainer.ui import fill_html, form
 from trainer.ui.events import QUIET
 from trainer.ui.fill_answers import build_answers
 from trainer.ui.fill_comparison import build_comparison, suggested_models
 from trainer.ui.fill_sentences import build_sentences
 from trainer.ui.fill_surprisal import build_surprisal
+from trainer.ui.visitors import Visitors
 from trainer.ui.words import COMPARE, EXAMPLES, FILL, MANY, MODES, SURPRISAL
 
 ASKING = ["Fill the mask", "Compare", "Measure", "Fill all"]  # what the buttons of the modes say
 ASK = "() => document.querySelector('.fill-mask button.ask')?.click()"
 
 
-def build_fill_mask_tab(runs: RunManager, fills: FillService) -> gr.Dropdown:
+def build_fill_mask_tab(visitors: Visitors, fills: FillService) -> gr.Dropdown:
     """Lays out the tab and connects it; returns its model field, which "Try this model" sets."""
     with gr.Column(elem_classes="fill-mask"):
         mode = gr.Radio(MODES, value=FILL, show_label=False, container=False, elem_id="fill-mode", elem_classes="pills")
@@ -33,37 +34,43 @@ def build_fill_mask_tab(runs: RunManager, fills: FillService) -> gr.Dropdown:
             gr.HTML(fill_html.tools(), elem_id="tools", js_on_load=None)
         file = gr.File(label="File", file_types=[".txt", ".csv"], height=150, visible=False, elem_id="sentences")
         with gr.Row(elem_classes="ask"):
-            model = _model_field(runs, "Model", "fill-model")
-            before = _model_field(runs, "Before", "fill-before", visible=False)
-            after = _model_field(runs, "After", "fill-after", visible=False)
+            model = _model_field("Model", "fill-model")
+            before = _model_field("Before", "fill-before", visible=False)
+            after = _model_field("After", "fill-after", visible=False)
             buttons = [_button(name, label) for name, label in zip(MODES, ASKING, strict=True)]
         shown = gr.HTML(
             None, html_template='<p class="filled" dir="auto" role="group" aria-label="The sentence"></p>',
             js_on_load=(ASSETS / "fill.js").read_text(encoding="utf-8"), elem_id="answer",
         )  # fmt: skip
         parts = [
-            build_answers(buttons[0], text, model, shown, runs, fills),
-            build_comparison(buttons[1], text, [before, after], shown, runs, fills),
-            build_surprisal(buttons[2], text, model, runs, fills),
-            build_sentences(buttons[3], file, model, runs, fills),
+            build_answers(buttons[0], text, model, shown, visitors, fills),
+            build_comparison(buttons[1], text, [before, after], shown, visitors, fills),
+            build_surprisal(buttons[2], text, model, visitors, fills),
+            build_sentences(buttons[3], file, model, visitors, fills),
         ]
 
-    def choose(chosen: str, name: str) -> list[Any]:
+    def choose(runs: OwnRuns, chosen: str, name: str) -> list[Any]:
         visible = [gr.update(visible=chosen == each) for each in MODES]
         in_large = gr.update(visible=True if chosen in (FILL, COMPARE) else "hidden")
         instead = [gr.update(visible=chosen != MANY), gr.update(visible=chosen == MANY)]
         return [*instead, in_large, *visible, *visible, *_models(runs, chosen, name)]
 
     text.submit(None, None, None, js=ASK)
-    mode.change(choose, [mode, model], [sentence, file, shown, *buttons, *parts, model, before, after], **QUIET)
+    mode.change(
+        visitors.own(choose),
+        [visitors.key, mode, model],
+        [sentence, file, shown, *buttons, *parts, model, before, after],
+        **QUIET,
+    )
     for field in (model, before, after):
-        field.focus(lambda: gr.update(choices=form.model_choices(runs)), None, field, **QUIET)
+        offered = visitors.own(lambda runs: gr.update(choices=form.model_choices(runs)))
+        field.focus(offered, visitors.key, field, **QUIET)
     return model
 
 
-def _model_field(runs: RunManager, label: str, name: str, *, visible: bool = True) -> gr.Dropdown:
+def _model_field(label: str, name: str, *, visible: bool = True) -> gr.Dropdown:
     return gr.Dropdown(
-        form.model_choices(runs), value="bundled", label=label, allow_custom_value=True, scale=3, min_width=220,
+        form.model_choices(), value="bundled", label=label, allow_custom_value=True, scale=3, min_width=220,
         visible=visible, elem_id=name,
     )  # fmt: skip
 
@@ -76,7 +83,7 @@ def _button(mode: str, label: str) -> gr.Button:
     )  # fmt: skip
 
 
-def _models(runs: RunManager, chosen: str, name: str) -> list[Any]:
+def _models(runs: OwnRuns, chosen: str, name: str) -> list[Any]:
     """Updates of the three model fields: two to compare, else one."""
     if chosen != COMPARE:
         return [gr.update(visible=True), *[gr.update(visible=False)] * 2]

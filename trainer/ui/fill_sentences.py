@@ -12,10 +12,11 @@ import gradio as gr
 from trainer.errors import PredictionError
 from trainer.inference.worker import FillService
 from trainer.predictions import SentenceRow, write_csv, write_jsonl
-from trainer.runs.manager import RunManager
+from trainer.runs.ownership import OwnRuns
 from trainer.ui import fill_html, form
 from trainer.ui.charts import readable
 from trainer.ui.events import ASKED, LONG, spoken
+from trainer.ui.visitors import Visitors
 from trainer.ui.words import NO_FILE_YET, UNKNOWN, percent
 
 COLUMNS = ["sentence", "mask", "rank", "word", "probability"]
@@ -25,7 +26,7 @@ MOST_ROWS = 200_000
 
 
 def build_sentences(
-    button: gr.Button, file: gr.File, model: gr.Dropdown, runs: RunManager, fills: FillService
+    button: gr.Button, file: gr.File, model: gr.Dropdown, visitors: Visitors, fills: FillService
 ) -> gr.Column:
     """Lays out table and downloads, and connects them to their button."""
     with gr.Column(visible=False) as column:
@@ -44,7 +45,7 @@ def build_sentences(
             elem_id="file-answers",
         )  # fmt: skip
 
-    def answer(path: str | None, name: str, many: float) -> Iterator[list[Any]]:
+    def answer(runs: OwnRuns, path: str | None, name: str, many: float) -> Iterator[list[Any]]:
         rows: list[SentenceRow] = []
         for done, total in answered(fills, path, form.public_model(name, runs), many, rows):
             first = len(rows) < 2 * SHOWN  # else the table is full
@@ -57,7 +58,8 @@ def build_sentences(
         paths = [str(folder / "answers.csv"), str(folder / "answers.jsonl")]
         yield [gr.skip(), gr.update(visible=True), *paths, gr.skip()]
 
-    button.click(spoken(answer), [file, model, count], [state, downloads, csv, jsonl, table],
+    asking, inputs = spoken(visitors.own(answer)), [visitors.key, file, model, count]
+    button.click(asking, inputs, [state, downloads, csv, jsonl, table],
                  show_progress_on=state, **ASKED, **LONG)  # fmt: skip
     return column
 

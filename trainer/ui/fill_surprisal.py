@@ -8,16 +8,17 @@ import gradio as gr
 
 from trainer.inference.worker import FillService
 from trainer.predictions import ScoredSentence
-from trainer.runs.manager import RunManager
+from trainer.runs.ownership import OwnRuns
 from trainer.ui import fill_html, form
 from trainer.ui.events import ASKED, FILLING, QUIET, spoken
+from trainer.ui.visitors import Visitors
 from trainer.ui.words import BITS, NATS, NO_SURPRISAL
 
 COLUMNS = ["token", "surprisal", "probability"]
 
 
 def build_surprisal(
-    button: gr.Button, text: gr.Textbox, model: gr.Dropdown, runs: RunManager, fills: FillService
+    button: gr.Button, text: gr.Textbox, model: gr.Dropdown, visitors: Visitors, fills: FillService
 ) -> gr.Column:
     """Lays out the coloured sentence and connects it to its button."""
     with gr.Column(visible=False) as column:
@@ -35,7 +36,7 @@ def build_surprisal(
         with gr.Accordion("The same as a table", open=False, visible=False) as folded:
             table = gr.Dataframe(headers=COLUMNS, interactive=False, wrap=True, buttons=["copy"], label="Surprisal")
 
-    def measure(asked: str, name: str, in_unit: str) -> list[Any]:
+    def measure(runs: OwnRuns, asked: str, name: str, in_unit: str) -> list[Any]:
         scored = fills.score(asked, form.public_model(name, runs))
         return [(asked, scored), *_shown(asked, scored, in_unit)]
 
@@ -44,7 +45,12 @@ def build_surprisal(
 
     outputs = [coloured, folded, table]
     button.click(
-        spoken(measure), [text, model, unit], [measured, *outputs], show_progress_on=coloured, **ASKED, **FILLING
+        spoken(visitors.own(measure)),
+        [visitors.key, text, model, unit],
+        [measured, *outputs],
+        show_progress_on=coloured,
+        **ASKED,
+        **FILLING,
     )
     unit.change(convert, [measured, unit], outputs, **QUIET)
     return column

@@ -11,12 +11,13 @@ import gradio as gr
 
 from trainer.errors import DataError
 from trainer.limits import Limits
-from trainer.runs.manager import RunManager
+from trainer.runs.ownership import OwnRuns
 from trainer.runs.uploads import keep_file, keep_text
 from trainer.ui import form
 from trainer.ui.code_panel import build_code_panel
 from trainer.ui.events import QUEUED, QUIET, spoken
 from trainer.ui.live_view import LiveView
+from trainer.ui.visitors import MAKE_KEY, Visitors
 from trainer.ui.words import MY_FILE, NO_LONGER_OFFERED, PASTE, READY_MADE, SOURCES, label_of
 
 FILE_TYPES = [".txt", ".md", ".csv", ".tsv", ".json", ".jsonl", ".parquet"]
@@ -38,7 +39,7 @@ class FineTuneTab:
         """The components that `filled` returns values for."""
         return [self.source, self.dataset, self.model, *self.settings.values()]
 
-    def filled(self, runs: RunManager, run_id: str) -> list[Any]:
+    def filled(self, runs: OwnRuns, run_id: str) -> list[Any]:
         """The form with the settings of a run; a notice says what of them is no longer on offer. Raises: RunError."""
         view = runs.view(run_id)
         values, gone = form.copied(view, runs)
@@ -53,7 +54,7 @@ class FineTuneTab:
 
 
 def build_fine_tune_tab(
-    page: gr.Blocks, runs: RunManager, limits: Limits, below: Callable[[LiveView], None]
+    page: gr.Blocks, visitors: Visitors, limits: Limits, below: Callable[[LiveView], None]
 ) -> FineTuneTab:
     """Lays out the tab and connects it; `below` adds to the run that is shown."""
     with gr.Row(elem_classes="fine-tune"):
@@ -70,7 +71,7 @@ def build_fine_tune_tab(
                 info="A blank line ends a document; without blank lines, every line is one.",
             )  # fmt: skip
             model = gr.Dropdown(
-                form.model_choices(runs), value="bundled", label="2 · Model", allow_custom_value=True,
+                form.model_choices(), value="bundled", label="2 · Model", allow_custom_value=True,
                 info=form.about_model("bundled"), elem_id="model",
             )  # fmt: skip
             gr.Markdown("3 · Settings", elem_classes="group-title")
@@ -82,7 +83,7 @@ def build_fine_tune_tab(
             stop = gr.Button("Stop", variant="stop", size="lg", visible=False, elem_id="stop")
             build_code_panel(source, dataset, file, model, settings)
         with gr.Column(scale=7, min_width=320, elem_classes="live"):
-            live = LiveView(runs)
+            live = LiveView(visitors)
             below(live)
 
     suited = [settings[name] for name in (*form.BEGINNER, "warmup_ratio")]
@@ -97,33 +98,35 @@ def build_fine_tune_tab(
     model.change(lambda name: gr.update(info=form.about_model(name)), model, model, **QUIET)
     model.input(form.beginner_values, model, suited, **QUIET)
 
-    def begin(origin: str, name: str, path: str | None, text: str, *values: Any) -> str:
+    def begin(runs: OwnRuns, origin: str, name: str, path: str | None, text: str, *values: Any) -> str:
         brought = _brought(runs, origin, path, text)
         chosen = dict(zip(["model", *settings], values, strict=True)) | ({} if brought else {"dataset": name})
         config = limits.applied_to(form.public_config(chosen, runs))
         return runs.start(replace(config, dataset=str(brought)) if brought else config)
 
-    def end(watched: str | None) -> None:
-        if view := live.shown(watched):
+    def end(runs: OwnRuns, watched: str | None) -> None:
+        if view := live.shown(runs, watched):
             runs.stop(view.id)
 
-    def go_on(watched: str | None) -> str | None:
-        if view := live.shown(watched):
+    def go_on(runs: OwnRuns, watched: str | None) -> str | None:
+        if view := live.shown(runs, watched):
             runs.resume(view.id)
         return view.id if view else None
 
     outputs = live.outputs(start, stop)
-    live.picker.focus(lambda run: gr.update(choices=live.choices(run)), live.picker, live.picker, **QUIET)
+    key, refreshed = visitors.key, (live.update, live.inputs, outputs)
+    live.picker.focus(visitors.own(lambda runs, run: gr.update(choices=live.choices(runs, run))), [key, live.picker],
+                      live.picker, **QUIET)  # fmt: skip
     picked = live.picker.input(lambda run: run, live.picker, live.watched, **QUIET)
-    picked.success(live.refresh, live.inputs, outputs, **QUIET)
-    inputs = [source, dataset, file, pasted, model, *settings.values()]
-    start.click(spoken(begin), inputs, live.watched, **QUEUED).success(live.refresh, live.inputs, outputs, **QUIET)
-    resume = live.resume_button.click(spoken(go_on), live.watched, live.watched, **QUEUED)
-    resume.success(live.refresh, live.inputs, outputs, **QUIET)
-    stop.click(spoken(end), live.watched, None, **QUEUED).success(live.refresh, live.inputs, outputs, **QUIET)
+    picked.success(*refreshed, **QUIET)
+    inputs = [key, source, dataset, file, pasted, model, *settings.values()]
+    start.click(spoken(visitors.own(begin)), inputs, live.watched, **QUEUED).success(*refreshed, **QUIET)
+    watched = [key, live.watched]
+    live.resume_button.click(spoken(visitors.own(go_on)), watched, live.watched, **QUEUED).success(*refreshed, **QUIET)
+    stop.click(spoken(visitors.own(end)), watched, None, **QUEUED).success(*refreshed, **QUIET)
     # Timer and page load share a handler that reads the run's folder: a reload shows what the first look showed.
-    gr.Timer(1.0).tick(live.refresh, live.inputs, outputs, **QUIET)
-    page.load(live.refresh, live.inputs, outputs, **QUIET)
+    gr.Timer(1.0).tick(*refreshed, **QUIET)
+    page.load(None, key, key, js=MAKE_KEY, **QUIET).then(*refreshed, **QUIET)
     return FineTuneTab(live, outputs, source, dataset, model, settings)
 
 
@@ -131,7 +134,7 @@ def _show_source(source: str) -> list[Any]:
     return [gr.update(visible=source == name) for name in (READY_MADE, MY_FILE, PASTE)]
 
 
-def _brought(runs: RunManager, source: str, path: str | None, text: str) -> Path | None:
+def _brought(runs: OwnRuns, source: str, path: str | None, text: str) -> Path | None:
     """The visitor's own text as a file of ours; None when a ready-made data set is wanted."""
     if source == MY_FILE:
         if not path:

@@ -14,7 +14,7 @@ from trainer.config import TrainConfig
 from trainer.errors import ConfigError, TrainerError
 from trainer.presets import DATASETS, MODELS, is_hub_id, recommended
 from trainer.runs.folder import RUN_ID
-from trainer.runs.manager import RunManager
+from trainer.runs.ownership import OwnRuns
 from trainer.runs.view import RunView
 from trainer.ui.words import label_of
 
@@ -40,17 +40,17 @@ def beginner_values(model: str) -> list[Any]:
     return [defaults[name] for name in (*BEGINNER, "warmup_ratio")]
 
 
-def model_choices(runs: RunManager) -> list[tuple[str, str]]:
-    """(label, value) of every model on offer: presets, then the models of earlier runs."""
+def model_choices(runs: OwnRuns | None = None) -> list[tuple[str, str]]:
+    """(label, value) of every model on offer: presets, then the models of these runs."""
     presets = [(f"{preset.label} · {preset.parameters}", preset.id) for preset in MODELS]
-    return presets + [(label, run_id) for run_id, label in runs.models()]
+    return presets + [(label, run_id) for run_id, label in (runs.models() if runs else ())]
 
 
 def dataset_choices() -> list[tuple[str, str]]:
     return [(preset.label, preset.id) for preset in DATASETS]
 
 
-def copied(view: RunView, runs: RunManager) -> tuple[dict[str, Any], list[str]]:
+def copied(view: RunView, runs: OwnRuns) -> tuple[dict[str, Any], list[str]]:
     """The settings of a run as the form takes them; what is no longer on offer is named and left at its default."""
     values, gone = asdict(view.config or TrainConfig()), []
     origins = {"model": (Path(values["model"]).parent.name, runs.model_folder), "dataset": (view.id, runs.text_of)}
@@ -89,7 +89,7 @@ def about_dataset(dataset: str | None) -> str:
     return f"{preset.about} {preset.language}, licence: {preset.licence}."
 
 
-def public_config(values: Mapping[str, Any], runs: RunManager) -> TrainConfig:
+def public_config(values: Mapping[str, Any], runs: OwnRuns) -> TrainConfig:
     """The configuration a visitor asks for; visitors reach what is bundled, on the Hub, or a run's, but no path.
 
     Raises: ConfigError, RunError.
@@ -107,7 +107,7 @@ def public_config(values: Mapping[str, Any], runs: RunManager) -> TrainConfig:
     return config.check()
 
 
-def public_model(model: str, runs: RunManager) -> str:
+def public_model(model: str, runs: OwnRuns) -> str:
     """The model a visitor names: `bundled`, a Hub id, or the folder of a run's model. Raises: ConfigError, RunError."""
     if isinstance(model, str):
         if RUN_ID.fullmatch(model):

@@ -11,10 +11,11 @@ from typing import Any
 import gradio as gr
 
 from trainer.errors import RunError
-from trainer.runs.manager import RunManager
+from trainer.runs.ownership import OwnRuns
 from trainer.runs.view import LIVE, RunView
 from trainer.ui import charts, run_panel
 from trainer.ui.events import QUIET, afterwards
+from trainer.ui.visitors import Visitors
 from trainer.ui.words import NO_LOG, STATES, amount
 
 PLOT_SECONDS = 2.0  # between two drawings of the curves while a run goes on
@@ -27,8 +28,7 @@ TABLE = ["step", "epoch", "loss", "perplexity", "accuracy"]
 class LiveView:
     """Fixed components that are told what changed; they hold no truth, so a reload or a second tab shows the same."""
 
-    def __init__(self, runs: RunManager) -> None:
-        self._runs = runs
+    def __init__(self, visitors: Visitors) -> None:
         self.watched = gr.State(None)  # id of the run shown; None means the one that runs, or the newest
         self.seen = gr.State(())  # what this browser was last sent
         self.picker = gr.Dropdown(label="Run", container=False, visible=False, elem_id="run-picker")
@@ -42,48 +42,50 @@ class LiveView:
         with gr.Accordion("Numbers and settings of this run", open=False, visible=False) as self.details:
             self.table = gr.Dataframe(headers=TABLE, interactive=False, label="Held out", buttons=["copy"])
             self.settings = gr.Code(language="json", label="Settings", interactive=False)
-        self._build_log()
-        self.inputs = [self.watched, self.seen]
+        self.update = visitors.own(self.refresh)  # for the inputs that follow
+        self.inputs = [visitors.key, self.watched, self.seen]
+        self._build_log(visitors)
 
-    def _build_log(self) -> None:
+    def _build_log(self, visitors: Visitors) -> None:
         """The end of the log, read only while it is open."""
         with gr.Accordion("Log", open=False, elem_id="log") as folded:
             text = gr.Textbox(show_label=False, container=False, lines=4, max_lines=16, interactive=False,
                               placeholder=NO_LOG, buttons=["copy"], elem_classes="verbatim")  # fmt: skip
         timer = gr.Timer(LOG_SECONDS, active=False)
-        opened = folded.expand(self.log, self.watched, text, **QUIET)
+        read, inputs = visitors.own(self.log), [visitors.key, self.watched]
+        opened = folded.expand(read, inputs, text, **QUIET)
         opened.then(None, None, None, js=afterwards(TO_THE_END)).then(
             lambda: gr.Timer(active=True), None, timer, **QUIET
         )
         folded.collapse(lambda: gr.Timer(active=False), None, timer, **QUIET)
-        timer.tick(self.log, self.watched, text, **QUIET)
+        timer.tick(read, inputs, text, **QUIET)
 
-    def log(self, watched: str | None) -> str:
+    def log(self, runs: OwnRuns, watched: str | None) -> str:
         """The end of the log of the run that is shown."""
-        view = self.shown(watched)
-        return self._runs.log(view.id) if view else ""
+        view = self.shown(runs, watched)
+        return runs.log(view.id) if view else ""
 
     def outputs(self, start: gr.Button, stop: gr.Button) -> list[Any]:
         """The components that `refresh` returns values for."""
         run = [self.panel, self.probe, self.resume_button, self.try_button, self.details, self.table, self.settings]
         return [self.picker, *run, start, stop, self.plots, self.loss, self.perplexity, self.seen]
 
-    def choices(self, shown: str | None = None) -> list[tuple[str, str]]:
+    def choices(self, runs: OwnRuns, shown: str | None = None) -> list[tuple[str, str]]:
         """The newest runs and the one that is shown, with their states, for the picker."""
-        views = self._runs.views()
+        views = runs.views()
         offered = views[:PICKED_FROM] + [view for view in views[PICKED_FROM:] if view.id == shown]
         return [(f"{view.name} · {STATES[view.state]}", view.id) for view in offered]
 
-    def shown(self, watched: str | None) -> RunView | None:
+    def shown(self, runs: OwnRuns, watched: str | None) -> RunView | None:
         """The run to show: the one asked for, else the one that runs, else the newest."""
         if watched:
             with suppress(RunError):  # its folder may have been removed
-                return self._runs.view(watched)
-        return self._runs.current() or self._runs.latest()
+                return runs.view(watched)
+        return runs.current() or runs.latest()
 
-    def refresh(self, watched: str | None, seen: tuple[Any, ...]) -> list[Any] | dict[str, Any]:
+    def refresh(self, runs: OwnRuns, watched: str | None, seen: tuple[Any, ...]) -> list[Any] | dict[str, Any]:
         """What timer and page load send; nothing when this browser has it all."""
-        view = self.shown(watched)
+        view = self.shown(runs, watched)
         if view is None or (seen and seen[0] == (view.id, view.version)):
             return gr.skip()
         _, drawn, drawn_at, offered = seen or ((), (), 0.0, None)
@@ -92,17 +94,17 @@ class LiveView:
         redraw = curves != drawn and (view.is_over or view.id not in drawn or now - drawn_at >= PLOT_SECONDS)
         # What was held back for later must not count as seen.
         version = (view.id, view.version) if redraw or curves == drawn else ()
-        choices = (view.id, self.choices(view.id))  # sent when they change, for an update closes an open list
+        choices = (view.id, self.choices(runs, view.id))  # sent when they change, for an update closes an open list
         pick = gr.update(choices=choices[1], value=view.id, visible=len(choices[1]) > 1)
         return [
             pick if choices != offered else gr.skip(),
-            *_run_updates(view, self._runs),
+            *_run_updates(view, runs),
             *(_plot_updates(view) if redraw else [gr.skip()] * 3),
             (version, curves if redraw else drawn, now if redraw else drawn_at, choices),
         ]
 
 
-def _run_updates(view: RunView, runs: RunManager) -> list[Any]:
+def _run_updates(view: RunView, runs: OwnRuns) -> list[Any]:
     live = view.state in LIVE or view.state == "queued"
     return [
         run_panel.panel(view),
@@ -127,7 +129,7 @@ def _plot_updates(view: RunView) -> list[Any]:
     ]
 
 
-def _settings(view: RunView, runs: RunManager) -> str:
+def _settings(view: RunView, runs: OwnRuns) -> str:
     """The settings that are on, without the machine's own paths."""
     values = asdict(view.config) if view.config else {}
     for name in {"model", "dataset"} & values.keys():

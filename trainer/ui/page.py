@@ -6,20 +6,24 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from starlette.middleware import Middleware
 
 from trainer.hub.publish import Publisher
 from trainer.inference.worker import FillService
 from trainer.limits import Limits
 from trainer.presets import ASSETS
 from trainer.runs.manager import RunManager
+from trainer.runs.ownership import OwnRuns
 from trainer.ui import form
 from trainer.ui.api import build_api
 from trainer.ui.events import QUIET
 from trainer.ui.fill_mask_tab import build_fill_mask_tab
 from trainer.ui.fine_tune_tab import build_fine_tune_tab
 from trainer.ui.live_view import LiveView
+from trainer.ui.other_sites import AsStrangers
 from trainer.ui.publish_panel import build_publish_panel
 from trainer.ui.runs_tab import RunsTab
+from trainer.ui.visitors import Visitors
 from trainer.ui.words import FILL_TAB, RUNS_TAB, TAGLINE, TITLE, TRAIN_TAB
 
 SYSTEM_FONTS = ("ui-sans-serif", "system-ui", "-apple-system", "Segoe UI", "Roboto", "Noto Sans", "sans-serif")
@@ -34,38 +38,49 @@ def build_page(
     notice: str = "",
     sign_in: bool = False,
     own_token: str = "",
+    apart: bool = False,
+    owner: str | None = None,
 ) -> gr.Blocks:
-    """The whole page over its services; `notice` is what visitors should know, for the rest see the publish panel."""
+    """The whole page over its services; `notice` is what visitors should know.
+
+    For `sign_in` and `own_token` see the publish panel, for `apart` and `owner` see `Visitors`.
+    """
     limits, publisher = limits or Limits(), publisher or Publisher()
 
     def below(live: LiveView) -> None:
-        build_publish_panel(page, runs, live, publisher, sign_in=sign_in, own_token=own_token)
+        build_publish_panel(page, visitors, live, publisher, sign_in=sign_in, own_token=own_token)
 
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(600, 3600)) as page:
+        visitors = Visitors(runs, apart=apart, sign_in=sign_in, owner=owner, most_runs=limits.max_runs)
         gr.HTML(f"<h1>{TITLE}</h1><p>{TAGLINE}</p>", elem_id="masthead")
         if notice:
             gr.Markdown(notice, elem_id="notice")
         with gr.Tabs() as tabs:
             with gr.Tab(TRAIN_TAB, id="train") as train_tab:
-                tune = build_fine_tune_tab(page, runs, limits, below)
+                tune = build_fine_tune_tab(page, visitors, limits, below)
             with gr.Tab(FILL_TAB, id="fill") as fill_tab:
-                fill_model = build_fill_mask_tab(runs, fills)
+                fill_model = build_fill_mask_tab(visitors, fills)
             with gr.Tab(RUNS_TAB, id="runs") as runs_tab:
-                RunsTab(runs).connect(runs_tab, [train_tab, fill_tab], tabs, tune, fill_model)
-        build_api(runs, fills, limits)
+                RunsTab(visitors).connect(runs_tab, [train_tab, fill_tab], tabs, tune, fill_model)
+        build_api(visitors, fills, limits)
 
-        def try_model(watched: str | None) -> list[Any]:
-            view = tune.live.shown(watched)
+        def try_model(runs: OwnRuns, watched: str | None) -> list[Any]:
+            view = tune.live.shown(runs, watched)
             chosen = view.id if view else "bundled"
             return [gr.Tabs(selected="fill"), gr.update(choices=form.model_choices(runs), value=chosen)]
 
-        tune.live.try_button.click(try_model, tune.live.watched, [tabs, fill_model], **QUIET)
-        tune.model.focus(lambda: gr.update(choices=form.model_choices(runs)), None, tune.model, **QUIET)
+        watched = [visitors.key, tune.live.watched]
+        tune.live.try_button.click(visitors.own(try_model), watched, [tabs, fill_model], **QUIET)
+        offered = visitors.own(lambda runs: gr.update(choices=form.model_choices(runs)))
+        tune.model.focus(offered, visitors.key, tune.model, **QUIET)
     return page.queue(max_size=64)
 
 
-def launch_settings(limits: Limits | None = None) -> dict[str, Any]:
-    """What `launch()` is told beside the address: the looks, and no more surface than the page needs."""
+def launch_settings(limits: Limits | None = None, hosts: tuple[str, ...] = ()) -> dict[str, Any]:
+    """What `launch()` is told beside the address: the looks, and no more surface than the page needs.
+
+    `hosts` are names by which the page is called from outside.
+    """
     return {
         "theme": _theme(),
         "css_paths": [Path(ASSETS / "style.css")],
@@ -77,6 +92,7 @@ def launch_settings(limits: Limits | None = None) -> dict[str, Any]:
         "allowed_paths": [],
         "share": False,
         "ssr_mode": False,
+        "app_kwargs": {"middleware": [Middleware(AsStrangers, hosts=hosts)]},
     }
 
 

@@ -13,17 +13,18 @@ from trainer.hub.publish import Publisher
 from trainer.hub.record import PublishRecord, read_record
 from trainer.hub.upload import PublishRequest
 from trainer.runs.folder import name_of
-from trainer.runs.manager import RunManager
+from trainer.runs.ownership import OwnRuns
 from trainer.runs.view import RunView
 from trainer.ui.events import QUEUED, QUIET, spoken
 from trainer.ui.live_view import LiveView
+from trainer.ui.visitors import Visitors
 
 PRIVATE, PUBLIC = "Only me", "Everybody"
 NOT_STATED = "not stated"
 
 
 def build_publish_panel(
-    page: gr.Blocks, runs: RunManager, live: LiveView, publisher: Publisher, *, sign_in: bool, own_token: str = ""
+    page: gr.Blocks, visitors: Visitors, live: LiveView, publisher: Publisher, *, sign_in: bool, own_token: str = ""
 ) -> None:
     """Lays out the panel below the run that is shown, and connects it.
 
@@ -50,9 +51,10 @@ def build_publish_panel(
         publish = gr.Button("Publish", variant="primary", elem_id="publish")
         status = gr.HTML("", elem_id="hub-status")
     seen = gr.State(())
-    inputs = [live.watched, token, name, audience, licence, follow]
+    inputs = [visitors.key, live.watched, token, name, audience, licence, follow]
 
     def begin(
+        runs: OwnRuns,
         watched: str | None,
         typed: str,
         repo: str,
@@ -61,7 +63,7 @@ def build_publish_panel(
         follows: bool,
         signed_in: gr.OAuthToken | None,
     ) -> None:
-        view = live.shown(watched)
+        view = live.shown(runs, watched)
         if view is None:
             raise HubError("There is no run to publish.", "Press Start first.")
         request = PublishRequest(
@@ -73,8 +75,8 @@ def build_publish_panel(
         given = signed_in.token if signed_in else str(typed or "").strip() or own_token
         publisher.begin(request, given, (lambda: runs.view(view.id).is_over) if follows else None)
 
-    def refresh(watched: str | None, was: tuple[Any, ...]) -> list[Any]:
-        view = live.shown(watched)
+    def refresh(runs: OwnRuns, watched: str | None, was: tuple[Any, ...]) -> list[Any]:
+        view = live.shown(runs, watched)
         if view is None:
             return [gr.skip()] * 6
         folder = runs.home / view.id
@@ -93,10 +95,11 @@ def build_publish_panel(
             now,
         ]
 
-    publish.click(spoken(begin), inputs, None, **QUEUED)
+    publish.click(spoken(visitors.own(begin)), inputs, None, **QUEUED)
     outputs = [panel, name, licence, publish, status, seen]
-    gr.Timer(1.0).tick(refresh, [live.watched, seen], outputs, **QUIET)
-    page.load(refresh, [live.watched, seen], outputs, **QUIET)
+    refreshed = visitors.own(refresh), [visitors.key, live.watched, seen], outputs
+    gr.Timer(1.0).tick(*refreshed, **QUIET)
+    page.load(*refreshed, **QUIET)
 
 
 def default_name(view: RunView) -> str:

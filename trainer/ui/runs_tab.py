@@ -10,13 +10,14 @@ import gradio as gr
 
 from trainer.errors import RunError
 from trainer.runs.label import LABEL_CHARACTERS
-from trainer.runs.manager import RunManager
+from trainer.runs.ownership import OwnRuns
 from trainer.runs.view import RunView
 from trainer.ui import form
 from trainer.ui.comparison import FEWEST, MOST, Comparison
 from trainer.ui.events import QUEUED, QUIET, afterwards, spoken
 from trainer.ui.fine_tune_tab import FineTuneTab
 from trainer.ui.runs_table import build_runs_table, news
+from trainer.ui.visitors import Visitors
 from trainer.ui.words import NAME_INFO, RUN_ACTIONS, packed, really_delete
 
 POLL_SECONDS = 2.0  # while the tab is open
@@ -29,8 +30,8 @@ SHOW_COMPARISON = "document.querySelector('#comparison').scrollIntoView()"
 class RunsTab:
     """Every run in a table, and what can be done with those that are chosen in it."""
 
-    def __init__(self, runs: RunManager) -> None:
-        self._runs = runs
+    def __init__(self, visitors: Visitors) -> None:
+        self._visitors = visitors
         self.seen = gr.State(None)  # the version of each run that this browser was sent
         with gr.Row(elem_classes="actions"):
             self.buttons = {name: _button(name, label) for name, label in RUN_ACTIONS.items()}
@@ -49,7 +50,7 @@ class RunsTab:
             self.zip = gr.DownloadButton("Save", variant="primary", size="md", min_width=100, elem_id="save-zip")
         self.drawers = [renaming, deleting, packing]
         self.table = build_runs_table()
-        self.comparison = Comparison(runs)
+        self.comparison = Comparison(visitors)
         self.timer = gr.Timer(POLL_SECONDS, active=False)
         for button in (cancel, keep):
             button.click(lambda: [HIDDEN] * 3, None, self.drawers, **QUIET)
@@ -59,91 +60,92 @@ class RunsTab:
     ) -> None:
         """Says what each button does, on this tab and the others."""
         click = {name: button.click for name, button in self.buttons.items()}
-        shown = [self.table, self.seen, *self.buttons.values()]
+        own, chosen = self._visitors.own, [self._visitors.key, self.table]
+        refreshed = own(self.refresh), [*chosen, self.seen], [self.table, self.seen, *self.buttons.values()]
 
         def then_refresh(event: Any) -> None:
-            event.success(self.refresh, [self.table, self.seen], shown, **QUIET)
+            event.success(*refreshed, **QUIET)
 
-        tab.select(self.refresh, [self.table, self.seen], shown, **QUIET)
+        tab.select(*refreshed, **QUIET)
         tab.select(lambda: gr.Timer(active=True), None, self.timer, **QUIET)
         for other in others:
             other.select(lambda: gr.Timer(active=False), None, self.timer, **QUIET)
-        self.timer.tick(self.refresh, [self.table, self.seen], shown, **QUIET)
-        self.table.input(self.choose, self.table, [*self.buttons.values(), *self.drawers], **QUIET)
+        self.timer.tick(*refreshed, **QUIET)
+        self.table.input(own(self.choose), chosen, [*self.buttons.values(), *self.drawers], **QUIET)
 
-        opened = click["open"](spoken(self.open), self.table, [tabs, tune.live.watched], **QUEUED)
-        opened = opened.success(tune.live.refresh, tune.live.inputs, tune.shown, **QUIET)
+        opened = click["open"](spoken(own(self.open)), chosen, [tabs, tune.live.watched], **QUEUED)
+        opened = opened.success(tune.live.update, tune.live.inputs, tune.shown, **QUIET)
         opened.success(None, None, None, js=afterwards(SHOW_RUN), **QUIET)
-        click["try"](spoken(self.try_model), self.table, [tabs, fill_model], **QUEUED)
+        click["try"](spoken(own(self.try_model)), chosen, [tabs, fill_model], **QUEUED)
         click["copy"](
-            spoken(lambda ids: [_go_to("train"), *tune.filled(self._runs, self._one(ids).id)]),
-            self.table, [tabs, *tune.form], **QUEUED,
+            spoken(own(lambda runs, ids: [_go_to("train"), *tune.filled(runs, self._one(runs, ids).id)])),
+            chosen, [tabs, *tune.form], **QUEUED,
         )  # fmt: skip
-        then_refresh(click["resume"](spoken(self.resume), self.table, None, **QUEUED))
-        compared = [self.table, self.comparison.only]
-        shown_below = click["compare"](spoken(self.compare), compared, self.comparison.outputs, **QUEUED)
+        then_refresh(click["resume"](spoken(own(self.resume)), chosen, None, **QUEUED))
+        compared = [*chosen, self.comparison.only]
+        shown_below = click["compare"](spoken(own(self.compare)), compared, self.comparison.outputs, **QUEUED)
         shown_below.success(None, None, None, js=afterwards(SHOW_COMPARISON), **QUIET)
-        click["rename"](spoken(self.ask_name), self.table, [self.label, *self.drawers], **QUEUED)
+        click["rename"](spoken(own(self.ask_name)), chosen, [self.label, *self.drawers], **QUEUED)
         for named in (self.save.click, self.label.submit):
-            then_refresh(named(spoken(self.rename), [self.table, self.label], self.drawers, **QUEUED))
-        click["delete"](spoken(self.ask_delete), self.table, [self.question, *self.drawers], **QUEUED)
-        then_refresh(self.really.click(spoken(self.delete), self.table, self.drawers, **QUEUED))
+            then_refresh(named(spoken(own(self.rename)), [*chosen, self.label], self.drawers, **QUEUED))
+        click["delete"](spoken(own(self.ask_delete)), chosen, [self.question, *self.drawers], **QUEUED)
+        then_refresh(self.really.click(spoken(own(self.delete)), chosen, self.drawers, **QUEUED))
         progress = {"show_progress": "full", "show_progress_on": self.packed}
         start = click["download"](
             lambda: [HIDDEN, HIDDEN, SHOWN, "", HIDDEN], None, [*self.drawers, self.packed, self.zip], **QUIET
         )
-        zipped = start.then(spoken(self.pack), self.table, [self.packed, self.zip], **QUEUED | progress)
+        zipped = start.then(spoken(own(self.pack)), chosen, [self.packed, self.zip], **QUEUED | progress)
         zipped.success(None, None, None, js=afterwards(SAVE_IT), **QUIET)
         zipped.failure(lambda: HIDDEN, None, self.drawers[2], **QUIET)
 
-    def refresh(self, chosen: Any, seen: dict[str, Any] | None) -> Any:
+    def refresh(self, runs: OwnRuns, chosen: Any, seen: dict[str, Any] | None) -> Any:
         """What opening the tab and its timer send; nothing when this browser has it all."""
-        views = self._runs.views()
+        views = runs.views()
         versions = {view.id: view.version for view in views}
         return (
-            gr.skip() if versions == seen else [news(self._runs, views, seen or {}), versions, *self._allowed(chosen)]
+            gr.skip() if versions == seen else [news(runs, views, seen or {}), versions, *self._allowed(runs, chosen)]
         )
 
-    def choose(self, chosen: Any) -> list[Any]:
+    def choose(self, runs: OwnRuns, chosen: Any) -> list[Any]:
         """Which buttons apply to the runs that are chosen now; an open drawer was about others."""
-        return [*self._allowed(chosen), HIDDEN, HIDDEN, HIDDEN]
+        return [*self._allowed(runs, chosen), HIDDEN, HIDDEN, HIDDEN]
 
-    def open(self, chosen: Any) -> list[Any]:
-        return [_go_to("train"), self._one(chosen).id]
+    def open(self, runs: OwnRuns, chosen: Any) -> list[Any]:
+        return [_go_to("train"), self._one(runs, chosen).id]
 
-    def try_model(self, chosen: Any) -> list[Any]:
-        run_id = self._one(chosen).id
-        return [_go_to("fill"), gr.update(choices=form.model_choices(self._runs), value=run_id)]
+    def try_model(self, runs: OwnRuns, chosen: Any) -> list[Any]:
+        run_id = self._one(runs, chosen).id
+        return [_go_to("fill"), gr.update(choices=form.model_choices(runs), value=run_id)]
 
-    def resume(self, chosen: Any) -> None:
-        self._runs.resume(self._one(chosen).id)
+    def resume(self, runs: OwnRuns, chosen: Any) -> None:
+        runs.resume(self._one(runs, chosen).id)
 
-    def compare(self, chosen: Any, only_differences: bool) -> list[Any]:
-        return self.comparison.shown(self._chosen(chosen), only_differences)
+    def compare(self, runs: OwnRuns, chosen: Any, only_differences: bool) -> list[Any]:
+        return self.comparison.shown(runs, self._chosen(runs, chosen), only_differences)
 
-    def ask_name(self, chosen: Any) -> list[Any]:
-        return [self._one(chosen).name, SHOWN, HIDDEN, HIDDEN]
+    def ask_name(self, runs: OwnRuns, chosen: Any) -> list[Any]:
+        return [self._one(runs, chosen).name, SHOWN, HIDDEN, HIDDEN]
 
-    def rename(self, chosen: Any, label: str) -> list[Any]:
-        self._runs.rename(self._one(chosen).id, label)
+    def rename(self, runs: OwnRuns, chosen: Any, label: str) -> list[Any]:
+        runs.rename(self._one(runs, chosen).id, label)
         return [HIDDEN] * 3
 
-    def ask_delete(self, chosen: Any) -> list[Any]:
-        names = [escape(view.name) for view in self._chosen(chosen)]
+    def ask_delete(self, runs: OwnRuns, chosen: Any) -> list[Any]:
+        names = [escape(view.name) for view in self._chosen(runs, chosen)]
         return [f'<div class="question">{really_delete(names)}</div>', HIDDEN, SHOWN, HIDDEN]
 
-    def delete(self, chosen: Any) -> list[Any]:
-        for view in self._chosen(chosen):
-            self._runs.delete(view.id)
+    def delete(self, runs: OwnRuns, chosen: Any) -> list[Any]:
+        for view in self._chosen(runs, chosen):
+            runs.delete(view.id)
         return [HIDDEN] * 3
 
-    def pack(self, chosen: Any, progress: gr.Progress = gr.Progress()) -> list[Any]:  # noqa: B008
-        view = self._one(chosen)
-        path = self._runs.archive(view.id, Path(self.zip.GRADIO_CACHE), lambda share: progress(share, "Packing"))
+    def pack(self, runs: OwnRuns, chosen: Any, progress: gr.Progress = gr.Progress()) -> list[Any]:  # noqa: B008
+        view = self._one(runs, chosen)
+        path = runs.archive(view.id, Path(self.zip.GRADIO_CACHE), lambda share: progress(share, "Packing"))
         return [packed(path.name, path.stat().st_size, view.has_model), gr.update(value=path, visible=True)]
 
-    def _allowed(self, chosen: Any) -> list[Any]:
-        views = self._chosen(chosen)
+    def _allowed(self, runs: OwnRuns, chosen: Any) -> list[Any]:
+        views = self._chosen(runs, chosen)
         one = views[0] if len(views) == 1 else None
         applies = {
             "try": one and one.has_model,
@@ -154,12 +156,12 @@ class RunsTab:
         }
         return [gr.update(interactive=bool(applies.get(name, one))) for name in self.buttons]
 
-    def _chosen(self, ids: Any) -> list[RunView]:
+    def _chosen(self, runs: OwnRuns, ids: Any) -> list[RunView]:
         """The runs that are chosen in the table, newest first; it may name what is deleted by now."""
-        return [view for view in self._runs.views() if view.id in (ids or [])]
+        return [view for view in runs.views() if view.id in (ids or [])]
 
-    def _one(self, ids: Any) -> RunView:
-        views = self._chosen(ids)
+    def _one(self, runs: OwnRuns, ids: Any) -> RunView:
+        views = self._chosen(runs, ids)
         if len(views) != 1:
             raise RunError(f"{len(views)} runs are chosen.", "Choose one in the table.")
         return views[0]

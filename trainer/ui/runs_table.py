@@ -10,7 +10,7 @@ import gradio as gr
 
 from trainer.presets import ASSETS, DATASETS, MODELS
 from trainer.runs.folder import name_of
-from trainer.runs.manager import RunManager
+from trainer.runs.ownership import OwnRuns
 from trainer.runs.view import RunView
 from trainer.ui.words import NO_RUNS, STATES, UNKNOWN, amount, change, duration
 
@@ -53,13 +53,13 @@ def build_runs_table() -> gr.HTML:
     )
 
 
-def news(runs: RunManager, views: list[RunView], seen: Seen) -> dict[str, Any]:
+def news(runs: OwnRuns, views: list[RunView], seen: Seen) -> dict[str, Any]:
     """The update for a browser that has `seen` some of the runs."""
     rows = [_row(runs, view) for view in views if seen.get(view.id) != view.version]
     return gr.update(news=json.dumps({"ids": [view.id for view in views], "rows": rows}))
 
 
-def _row(runs: RunManager, view: RunView) -> dict[str, Any]:
+def _row(runs: OwnRuns, view: RunView) -> dict[str, Any]:
     data = model = UNKNOWN
     if view.config:
         data = DATASET_LABELS.get(view.config.dataset) or runs.title(view.config.dataset)
