@@ -73,7 +73,7 @@ def test_with_nobody_watching_runs_go_on_and_whoever_comes_back_sees_all_of_them
 def test_a_space_that_is_shut_down_saves_its_run_and_goes_on_with_it_when_it_comes_back(
     start_app: Callable, eventually: Callable
 ) -> None:
-    space = {"SPACE_ID": "somebody/studio", "MASK_STUDIO_AUTO_RESUME": "1"}
+    space = {"SPACE_ID": "somebody/studio", "MASK_STUDIO_SHARED_RUNS": "1", "MASK_STUDIO_AUTO_RESUME": "1"}
     before = start_app(**space)
     client = before.client()
     run = client.predict({"num_train_epochs": 500}, api_name="/start_run")["run"]
