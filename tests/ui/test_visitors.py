@@ -27,8 +27,7 @@ def finished_run(folder: RunFolder, key: str) -> None:
     text = folder.path.parent / "uploads" / "0" / "zebra.txt"
     text.parent.mkdir(parents=True)
     text.write_text("Some text.", encoding="utf-8")
-    folder.write_owner(str(mark_of_key(key)))
-    folder.write_config(TrainConfig(dataset=str(text)))
+    folder.write_config(TrainConfig(dataset=str(text)), mark_of_key(key))
     folder.write_label(NAME)
     shutil.copytree(BUNDLED_MODEL, folder.model)
     folder.log.write_text("zebra\n", encoding="utf-8")

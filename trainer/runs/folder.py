@@ -66,21 +66,17 @@ class RunFolder:
         with suppress(FileNotFoundError):
             os.utime(self.events)  # whoever lists this run looks at it again when these change
 
-    def write_owner(self, mark: str) -> None:
-        """Say whose run this will be; before it becomes one, so that it is never nobody's."""
-        self.path.mkdir(parents=True, exist_ok=True)
-        _replace(self.owner, mark)
-
     def read_owner(self) -> str | None:
         """Whose run it is; None for one that was begun in a shell, or where nobody is told apart."""
-        try:
+        with suppress(OSError, ValueError):
             return self.owner.read_text(encoding="utf-8")
-        except (OSError, ValueError):
-            return None
+        return None
 
-    def write_config(self, config: TrainConfig) -> None:
+    def write_config(self, config: TrainConfig, owner: str | None = None) -> None:
         """Make the folder and save the settings, whole or not at all."""
         self.path.mkdir(parents=True, exist_ok=True)
+        if owner is not None:
+            _replace(self.owner, owner)  # first: without settings it is no run yet, and so never nobody's
         _replace(self.config, config.to_json())
 
     def read_config(self) -> TrainConfig:

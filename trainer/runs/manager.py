@@ -71,9 +71,7 @@ class RunManager:
             self._check_room()
             folder = RunFolder(self.home / new_run_id(os.listdir(self.home)))
             try:
-                if owner is not None:
-                    folder.write_owner(owner)
-                folder.write_config(config)
+                folder.write_config(config, owner)
             except OSError as error:
                 raise RunError(f"The run can't be saved: {error.strerror}.", "Make room on the disk.") from error
             self._supervisor.enqueue(folder.id)
