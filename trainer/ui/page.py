@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +93,7 @@ def launch_settings(limits: Limits | None = None, hosts: tuple[str, ...] = ()) -
         "allowed_paths": [],
         "share": False,
         "ssr_mode": False,
+        "mcp_server": find_spec("mcp") is not None,  # installed by the extra, as on a Space
         "app_kwargs": {"middleware": [Middleware(AsStrangers, hosts=hosts)]},
     }
 
