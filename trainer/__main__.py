@@ -22,6 +22,7 @@ from trainer.events import Event, Failed, Planned, in_words
 from trainer.limits import limits_of
 from trainer.predictions import shown
 from trainer.runs.folder import RunFolder, new_run_id, run_ids
+from trainer.runs.history import RunReader
 from trainer.runs.ranks import ranks_of
 
 Tell = Callable[[Event, str], None]  # an event, and its line in events.jsonl
@@ -157,7 +158,13 @@ def publish_command(options: argparse.Namespace, out: TextIO) -> None:
 
     folder = Path(options.folder).resolve()
     request = PublishRequest(folder=folder, repo=options.repo, private=not options.public, licence=options.licence)
-    record = Publisher().publish(request, os.environ.get("HF_TOKEN", "").strip())
+    publisher, token = Publisher(), os.environ.get("HF_TOKEN", "").strip()
+    if options.push_every_evaluation:
+        RunFolder(folder).read_config()  # else a folder that is none would be waited for
+        reader = RunReader(RunFolder(folder))
+        record = publisher.follow(request, token, lambda: reader.read().is_over)
+    else:
+        record = publisher.publish(request, token)
     print(json.dumps(asdict(record)) if options.json else record.url, file=out)
 
 

@@ -74,6 +74,7 @@ def parser_of(commands: Mapping[str, Command]) -> argparse.ArgumentParser:
     publish.add_argument("folder", metavar="DIR", help="A run folder.")
     publish.add_argument("--repo", metavar="OWNER/NAME", required=True, help="What to call it; NAME alone is yours.")
     publish.add_argument("--public", action="store_true", help="For everybody to see; private by default.")
+    publish.add_argument("--push-every-evaluation", action="store_true", help="Every better model, while it trains.")
     publish.add_argument("--licence", metavar="ID", help="Such as apache-2.0, as the Hub spells it.")
     predict, score = add("predict"), add("score")
     predict.add_argument("text", metavar="TEXT", help="A text with <mask>, [MASK] or ___ in it.")

@@ -262,6 +262,40 @@ def test_every_better_model_is_published_until_the_run_is_over(
     assert len(hub.repos["alice/otter"].commits) == 3
 
 
+def test_the_shell_pushes_every_evaluation_until_the_run_is_over(
+    hub: Any, publisher: Publisher, run: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    from trainer.__main__ import main
+    from trainer.events import Finished
+    from trainer.runs.folder import RunFolder
+
+    monkeypatch.setattr(publish, "FOLLOW_SECONDS", 0.02)
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    folder, begun = RunFolder(run), threading.Event()
+    lines = folder.events.read_text(encoding="utf-8").splitlines(keepends=True)
+    folder.events.write_text("".join(lines[:-1]), encoding="utf-8")
+
+    def train() -> None:
+        with folder.hold():
+            begun.set()
+            wait(lambda: hub.requests.count("commit") == 1)
+            config = json.loads((run / "model/config.json").read_text(encoding="utf-8")) | {"newer": True}
+            (run / "model/config.json").write_text(json.dumps(config), encoding="utf-8")
+            wait(lambda: hub.requests.count("commit") == 2)
+            folder.append(Finished(reason="completed", step=8, elapsed_seconds=12.5, model="model"))
+
+    thread = threading.Thread(target=train)
+    thread.start()
+    begun.wait()
+    command = ["publish", str(run), "--repo", "otter", "--push-every-evaluation", "--json"]
+    assert main(command) == 0
+    thread.join()
+    record = json.loads(capsys.readouterr().out)
+    assert record["repo"] == "alice/otter" and record["commit"] == hub.repos["alice/otter"].commits[-1][0]
+    assert b"newer" in hub.repos["alice/otter"].files["config.json"]
+    assert main([*command[:1], str(run.parent / "nowhere"), *command[2:]]) == 2
+
+
 def test_no_file_of_the_run_holds_the_token(
     hub: Any, publisher: Publisher, run: Path, request_for: Any, capfd: Any
 ) -> None:

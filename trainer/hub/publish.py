@@ -15,7 +15,7 @@ from huggingface_hub.utils import disable_progress_bars, get_session, logging, v
 from trainer.errors import HubError
 from trainer.hub import refusals
 from trainer.hub.files import model_files
-from trainer.hub.record import PublishRecord
+from trainer.hub.record import PublishRecord, read_record
 from trainer.hub.upload import PublishRequest, Tell, Upload
 
 TOKEN = re.compile(r"[!-~]{8,4096}", re.ASCII)  # what a header can carry
@@ -59,6 +59,15 @@ class Publisher:
         arguments = (request, token, is_over or (lambda: True))
         threading.Thread(target=self._work, args=arguments, daemon=True, name="publish").start()
 
+    def follow(self, request: PublishRequest, token: str, is_over: Callable[[], bool]) -> PublishRecord:
+        """Publish every better model of a run until it is over. Raises: HubError when the last one did not arrive."""
+        self._claim(request, token)
+        self._work(request, token, is_over)
+        record = read_record(request.folder)
+        if record is None or not record.is_published:
+            raise HubError(record.what, record.fix) if record else HubError("Nothing was published.", "Try again.")
+        return record
+
     def progress(self, folder: Path) -> tuple[float, str] | None:
         """Share and words of the work that is on for a run folder; None when none is."""
         return self._active.get(folder)
@@ -70,9 +79,10 @@ class Publisher:
         try:
             while True:
                 last, stamp = is_over(), _stamp(request.folder)
-                with suppress(HubError):  # it is in the record, and the next model may have more luck
-                    self._publish(request, token, tell)
-                    tell(1.0, "Published. Waiting for a better model")
+                if stamp or last:
+                    with suppress(HubError):  # it is in the record, and the next model may have more luck
+                        self._publish(request, token, tell)
+                        tell(1.0, "Published. Waiting for a better model")
                 if last:
                     break
                 while _stamp(request.folder) == stamp and not is_over():
