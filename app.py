@@ -15,6 +15,7 @@ def main() -> None:
     os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", str(10**9))
 
     from trainer.__main__ import DEFAULT_HOME
+    from trainer.environment import without_secrets
     from trainer.hub.publish import Publisher
     from trainer.inference.worker import FillService
     from trainer.limits import VANISHING, limits_of, place_for_runs
@@ -46,6 +47,9 @@ def main() -> None:
     )
     hosts = tuple(host.strip() for host in os.environ.get("SPACE_HOST", "").split(",") if host.strip())
     page.launch(prevent_thread_lock=True, **launch_settings(limits, hosts))
+    kept = without_secrets(os.environ)  # all has been read: what is started from now on can't even inherit them
+    os.environ.clear()
+    os.environ.update(kept)
     fills.start()  # only now: the page is served while the model loads
     machine_goes_down = False
     try:

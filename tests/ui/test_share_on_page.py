@@ -20,6 +20,7 @@ pytestmark = pytest.mark.slow
 LOCAL_HUB = Path(__file__).parents[1] / "hub" / "local_hub.py"
 RUN = "20260101-120000-quiet-otter"
 TOKEN = "hf_write_of_alice"
+LEFT_LYING = "hf_of_whoever_started_the_page"
 
 
 @pytest.fixture
@@ -48,7 +49,7 @@ def app(hub: Any, tmp_path: Path, start_app: Callable[[], Any]) -> Any:
         Finished(reason="completed", step=0, elapsed_seconds=1.0, model="model"),
     ]
     (folder / "events.jsonl").write_text("".join(encode(event) + "\n" for event in told), encoding="utf-8")
-    return start_app()
+    return start_app(HUGGING_FACE_HUB_TOKEN=LEFT_LYING)
 
 
 @pytest.fixture
@@ -87,6 +88,19 @@ def test_a_model_is_published_after_a_failure_and_a_retry(
     assert tab.locator("#hub-token input").input_value() == ""
     kept = [path for path in tmp_path.rglob("*") if path.is_file()] + [app.log]
     assert not [path for path in kept if TOKEN.encode() in path.read_bytes()]
+    started = eventually(lambda: descendants(app.process.pid))
+    for pid in started:
+        told = Path(f"/proc/{pid}/environ").read_bytes() + Path(f"/proc/{pid}/cmdline").read_bytes()
+        assert TOKEN.encode() not in told and LEFT_LYING.encode() not in told
+    assert TOKEN.encode() not in Path(f"/proc/{app.process.pid}/cmdline").read_bytes()
+
+
+def descendants(pid: int) -> list[int]:
+    """The processes that a process has started, and those that these have."""
+    children = [
+        int(child) for path in Path(f"/proc/{pid}/task").glob("*/children") for child in path.read_text().split()
+    ]
+    return children + [further for child in children for further in descendants(child)]
 
 
 def test_the_code_behind_the_button_follows_the_form(tab: Any, eventually: Callable) -> None:

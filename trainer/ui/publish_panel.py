@@ -47,9 +47,12 @@ def build_publish_panel(
             licence = gr.Dropdown([NOT_STATED, *LICENCES], value=NOT_STATED, label="Licence", elem_id="hub-licence")
         with gr.Row():
             audience = gr.Radio([PRIVATE, PUBLIC], value=PRIVATE, label="Who may see it", scale=2)
-            follow = gr.Checkbox(label="Also every better model", info="While it trains", elem_id="hub-follow")
+            follow = gr.Checkbox(
+                label="Push every evaluation", info="Each better model, while it trains", min_width=220, visible=False,
+                elem_id="hub-follow",
+            )  # fmt: skip
         publish = gr.Button("Publish", variant="primary", elem_id="publish")
-        status = gr.HTML("", elem_id="hub-status")
+        status = gr.HTML("", visible=False, elem_id="hub-status")
     seen = gr.State(())
     inputs = [visitors.key, live.watched, token, name, audience, licence, follow]
 
@@ -78,25 +81,26 @@ def build_publish_panel(
     def refresh(runs: OwnRuns, watched: str | None, was: tuple[Any, ...]) -> list[Any]:
         view = live.shown(runs, watched)
         if view is None:
-            return [gr.skip()] * 6
+            return [gr.skip()] * 7
         folder = runs.home / view.id
         progress, record = publisher.progress(folder), read_record(folder)
         now = (view.id, view.has_model, view.is_over, progress, record)
         if now == was:
-            return [gr.skip()] * 6
+            return [gr.skip()] * 7
         label = "Retry" if record and not record.is_published else "Publish"
         fresh = not was or was[0] != view.id
         return [
             gr.update(visible=view.has_model),
             gr.update(value=record.repo if record else default_name(view)) if fresh else gr.skip(),
             gr.update(value=suited_licence(view, record)) if fresh else gr.skip(),
+            gr.update(visible=not view.is_over),
             gr.update(value=label, interactive=progress is None),
-            status_html(progress, record),
+            gr.update(value=status_html(progress, record), visible=bool(progress or record)),
             now,
         ]
 
     publish.click(spoken(visitors.own(begin)), inputs, None, **QUEUED)
-    outputs = [panel, name, licence, publish, status, seen]
+    outputs = [panel, name, licence, follow, publish, status, seen]
     refreshed = visitors.own(refresh), [visitors.key, live.watched, seen], outputs
     gr.Timer(1.0).tick(*refreshed, **QUIET)
     page.load(*refreshed, **QUIET)
