@@ -19,13 +19,15 @@ def main() -> None:
     from trainer.hub.publish import Publisher
     from trainer.inference.worker import FillService
     from trainer.limits import VANISHING, limits_of, place_for_runs
+    from trainer.runs.backends import backend_of
     from trainer.runs.manager import RunManager
     from trainer.ui.page import build_page, launch_settings
 
     limits = limits_of(os.environ)
     home, lasting = place_for_runs(os.environ, DEFAULT_HOME)
     auto_resume = os.environ.get("MASK_STUDIO_AUTO_RESUME") == "1"
-    runs = RunManager(home, os.environ, max_queued=limits.max_queued, auto_resume=auto_resume)
+    backend = backend_of(os.environ)
+    runs = RunManager(home, os.environ, max_queued=limits.max_queued, auto_resume=auto_resume, command=backend.command)
     fills = FillService()
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))
     on_space = "SPACE_ID" in os.environ
@@ -39,7 +41,7 @@ def main() -> None:
         fills,
         Publisher(),
         limits,
-        notice=" ".join(filter(None, [limits.in_words(), "" if lasting else VANISHING])),
+        notice=" ".join(filter(None, [backend.in_words(), limits.in_words(), "" if lasting else VANISHING])),
         sign_in=sign_in,
         own_token=os.environ.get("HF_TOKEN", "").strip() if at_desk else "",
         apart=not shared,

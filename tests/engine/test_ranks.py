@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import socket
 import subprocess
 import sys
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -19,6 +18,8 @@ import torch
 from trainer.engine.loop import fit, ignore
 from trainer.engine.preparation import prepare
 from trainer.events import decode_lines
+from trainer.runs.backends import LocalDevices
+from trainer.runs.folder import RunFolder
 
 PROJECT = Path(__file__).resolve().parents[2]
 STEPS = 60
@@ -54,18 +55,23 @@ def numbers(events, kind):
     return {event["step"]: [event[name] for name in names if name in event] for event in told}
 
 
-class Launch:
-    """A run of several processes on the processor, as `accelerate launch` and `torchrun` start it."""
+def torchrun(processes, *command):
+    """What a person types."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    launcher = ["-m", "torch.distributed.run", "--nproc-per-node", str(processes), "--master-port", port]
+    return [sys.executable, *launcher, "-m", "trainer", *command, "--processes", str(processes)]
 
-    def __init__(self, folder, processes, *command):
+
+class Launch:
+    """A run of several processes on the processor, and all that it says."""
+
+    def __init__(self, folder, command):
         self.folder, self.log = folder, folder.with_suffix(".log")
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = str(probe.getsockname()[1])
-        launcher = ["-m", "torch.distributed.run", "--nproc-per-node", str(processes), "--master-port", port]
         with self.log.open("a") as log:
             self.launcher = subprocess.Popen(
-                [sys.executable, *launcher, "-m", "trainer", *command, "--processes", str(processes)],
+                command,
                 cwd=PROJECT,
                 env=os.environ | {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"},
                 stdout=log,
@@ -92,7 +98,7 @@ class Launch:
 def test_two_processes_stopped_and_three_that_go_on_give_the_numbers_of_one(config, tmp_path):
     folder, settings = tmp_path / "run", tmp_path / "config.json"
     settings.write_text(config(4).to_json())
-    two = Launch(folder, 2, "fit", "--config", str(settings), "--output", str(folder))
+    two = Launch(folder, torchrun(2, "fit", "--config", str(settings), "--output", str(folder)))
     two.until("step_logged", STOPPED)
     (folder / "stop").touch()
     returncode, log = two.ended()
@@ -101,7 +107,7 @@ def test_two_processes_stopped_and_three_that_go_on_give_the_numbers_of_one(conf
     assert first[-1]["kind"] == "finished" and first[-1]["reason"] == "stopped"
     assert (folder / f"checkpoints/step-{first[-1]['step']}").is_dir()
 
-    three = Launch(folder, 3, "resume", str(folder))
+    three = Launch(folder, torchrun(3, "resume", str(folder)))
     returncode, log = three.ended()
     assert returncode == 0, log
     events = three.events()
@@ -127,9 +133,9 @@ def test_two_processes_stopped_and_three_that_go_on_give_the_numbers_of_one(conf
 
 @pytest.mark.slow
 def test_a_process_that_is_killed_ends_the_run_as_failed_and_takes_the_others_with_it(config, tmp_path):
-    folder, settings = tmp_path / "run", tmp_path / "config.json"
-    settings.write_text(json.dumps(asdict(config(4)) | {"max_steps": 10**6}))
-    two = Launch(folder, 2, "fit", "--config", str(settings), "--output", str(folder))
+    folder = tmp_path / "run"
+    RunFolder(folder).write_config(replace(config(4), max_steps=10**6))
+    two = Launch(folder, LocalDevices(2).command(RunFolder(folder)))  # what the page starts
     two.until("step_logged", 1)
     first, second = (int((folder / "ranks" / rank).read_text()) for rank in "01")
     os.kill(second, signal.SIGKILL)

@@ -1,0 +1,52 @@
+"""All GPUs are used where there are several, and what is asked for but not there is an error."""
+
+import sys
+
+import pytest
+
+from trainer.errors import ConfigError
+from trainer.runs import backends
+from trainer.runs.backends import LocalDevices, LocalProcess, backend_of, visible_gpus
+from trainer.runs.folder import RunFolder
+
+
+@pytest.fixture
+def driver(monkeypatch):
+    """Makes a driver's tool that lists so many GPUs."""
+
+    def make(count):
+        lines = "".join(f"GPU {number}: NVIDIA H100 (UUID: GPU-{number})\\n" for number in range(count))
+        monkeypatch.setattr(backends, "SMI", (sys.executable, "-S", "-c", f"print('{lines}', end='')"))
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("chosen", "seen"), [(None, 4), ("0,1", 2), ("", 0), ("2", 1), ("0,-1,1", 1), ("0,1,2,3,4,5", 4)]
+)
+def test_the_gpus_a_run_would_see_are_counted(chosen, seen, driver):
+    driver(4)
+    assert visible_gpus({} if chosen is None else {"CUDA_VISIBLE_DEVICES": chosen}) == seen
+
+
+def test_several_gpus_are_used_by_themselves_and_one_process_only_when_asked_for(driver):
+    driver(4)
+    assert backend_of({}) == LocalDevices(4)
+    assert backend_of({"MASK_STUDIO_BACKEND": "process"}) == LocalProcess()
+    driver(1)
+    assert backend_of({}) == LocalProcess()
+
+
+def test_a_machine_without_a_driver_has_no_gpu_and_says_so_to_who_wants_several(monkeypatch):
+    monkeypatch.setattr(backends, "SMI", ("no-such-tool",))
+    assert backend_of({}) == LocalProcess()
+    with pytest.raises(ConfigError, match="no GPU is visible"):
+        backend_of({"MASK_STUDIO_BACKEND": "devices"})
+    with pytest.raises(ConfigError, match="must be one of auto, process, devices"):
+        backend_of({"MASK_STUDIO_BACKEND": "cloud"})
+
+
+def test_a_launch_of_fewer_processes_than_there_are_gpus_would_be_an_error(tmp_path):
+    command = LocalDevices(4).command(RunFolder(tmp_path))
+    assert command[command.index("--num_processes") + 1] == "4"
+    assert command[-5:] == ["trainer", "run", str(tmp_path), "--processes", "4"]
