@@ -56,11 +56,12 @@ def home() -> Path:
 def fit_command(options: argparse.Namespace, out: TextIO) -> None:
     """Trains in this process; the run folder is the same that the page would make."""
     config = config_of(options).check()
+    processes = ranks_of(os.environ, RunFolder(Path()), options.processes).size  # before anything is made
     if options.output:
         folder = RunFolder(Path(options.output))
         if folder.events.exists():
             raise RunError(f"{options.output!r} already holds a run.", "Resume it, or choose another folder.")
-    elif ranks_of(os.environ, RunFolder(Path()), options.processes).size > 1:
+    elif processes > 1:
         raise RunError("Several processes need one folder.", "Name it with --output.")
     else:
         folder = RunFolder(home() / new_run_id(run_ids(home())))
