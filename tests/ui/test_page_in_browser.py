@@ -19,7 +19,7 @@ def tab(session_app: Any, opened: Callable) -> Any:
 
 def points(page: Any) -> int:
     """How many points the loss chart's curves have: the corners of their paths."""
-    paths = page.locator("#loss-chart svg .mark-line path").evaluate_all("all => all.map(p => p.getAttribute('d'))")
+    paths = page.locator("#loss-chart svg .mark-line path[d]").evaluate_all("all => all.map(p => p.getAttribute('d'))")
     return sum(path.count("L") + path.count("M") for path in paths if path)
 
 

@@ -110,7 +110,7 @@ def test_two_runs_are_compared_curve_by_curve_and_setting_by_setting(tab: Any, e
     choose(tab, "quiet-otter", "keen-seal")
     act(tab, "compare")
     for chart in ("#compared-loss", "#compared-perplexity"):
-        eventually(lambda chart=chart: tab.locator(f"{chart} svg .mark-line path").count() == 2)
+        eventually(lambda chart=chart: tab.locator(f"{chart} svg .mark-line path[d]").count() == 2)
     assert tab.locator("#legend li").all_inner_texts() == ["keen-seal", "quiet-otter"]
     settings = tab.locator("#compared-settings")
     settings.get_by_text("Weight decay").last.wait_for()

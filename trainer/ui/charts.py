@@ -12,39 +12,56 @@ from trainer.runs.history import RunView
 RAW, SMOOTHED, HELD_OUT, BEFORE = "training", "smoothed", "held out", "before training"
 COLORS = {RAW: "#94a3b8", SMOOTHED: "#4f6bed", HELD_OUT: "#e8590c", BEFORE: "#0f9488"}
 # Okabe and Ito's, and two more: apart for every kind of colour blindness, on light and dark ground.
-RUN_COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#780fff", "#b45aff")
+RUN_COLORS = {
+    "blue": "#0072b2", "vermilion": "#d55e00", "green": "#009e73", "pink": "#cc79a7",
+    "orange": "#e69f00", "sky": "#56b4e9", "violet": "#780fff", "lilac": "#b45aff",
+}  # fmt: skip
 SMOOTHING = 0.85  # weight of the past in the smoothed curve
 BINS = 150  # a curve keeps the lowest and the highest point of each
 
 
 def loss_frame(view: RunView) -> pd.DataFrame:
-    """Columns step, loss, curve: training raw and smoothed, held out."""
+    """Columns step, loss, curve: training raw and smoothed, held out; see `_frame` for the rows without a loss."""
     raw = [(p["step"], p["loss"]) for p in view.points if p["loss"] is not None]
     held_out = [(e["step"], e["loss"]) for e in view.evaluations]
-    rows = [(*point, RAW) for point in thinned(raw)]
-    rows += [(*point, SMOOTHED) for point in thinned(smoothed(raw))]
-    rows += [(*point, HELD_OUT) for point in held_out]
-    return pd.DataFrame(rows, columns=["step", "loss", "curve"])
+    return _frame(view, "loss", {RAW: thinned(raw), SMOOTHED: thinned(smoothed(raw)), HELD_OUT: held_out})
 
 
 def perplexity_frame(view: RunView) -> pd.DataFrame:
-    """Columns step, perplexity, curve: held out, and the value before training as a level line."""
-    rows = [(e["step"], e["perplexity"], HELD_OUT) for e in view.evaluations if e["perplexity"] is not None]
-    if view.perplexity_before is not None:
-        end = max(view.steps or 0, view.step, 1)
-        rows += [(0, view.perplexity_before, BEFORE), (end, view.perplexity_before, BEFORE)]
-    return pd.DataFrame(rows, columns=["step", "perplexity", "curve"])
+    """Columns step, perplexity, curve: held out, and the value before training as a level line; see `_frame`."""
+    held_out = [(e["step"], e["perplexity"]) for e in view.evaluations if e["perplexity"] is not None]
+    level = [] if view.perplexity_before is None else [(step, view.perplexity_before) for step in (0, _end(view))]
+    return _frame(view, "perplexity", {HELD_OUT: held_out, BEFORE: level})
+
+
+def _frame(view: RunView, y: str, curves: dict[str, list[tuple[int, float]]]) -> pd.DataFrame:
+    """Rows with a value for each point, and some without, from which the chart learns all its curves and steps at once.
+
+    Gradio's chart takes its colours when it is made, and where `x_lim` changes it shows the values before (6.31).
+    """
+    rows: list[tuple[int, float | None, str]] = [(0, None, curve) for curve in curves]
+    rows += [(*point, curve) for curve, points in curves.items() for point in points]
+    rows += [(_end(view), None, curve) for curve in curves]
+    return pd.DataFrame(rows, columns=["step", y, "curve"])
+
+
+def _end(view: RunView) -> int:
+    return max(view.steps or 0, view.step, 1)
 
 
 def held_out_frame(views: Sequence[RunView], y: str) -> pd.DataFrame:
-    """Columns step, `y` (loss or perplexity), run: the held-out curves of several runs."""
-    rows = [
-        (record["step"], record[y], name)
-        for name, view in zip(run_names(views), views, strict=True)
+    """Columns step, `y` (loss or perplexity), run, colour (a key of `RUN_COLORS`): the held-out curves of several runs.
+
+    Rows without a value, as in `_frame`, name all colours.
+    """
+    rows: list[tuple[int, float | None, str, str]] = [(0, None, "", colour) for colour in RUN_COLORS]
+    rows += [
+        (record["step"], record[y], name, colour)
+        for name, view, colour in zip(run_names(views), views, RUN_COLORS, strict=False)
         for record in view.evaluations
         if record[y] is not None
     ]
-    return pd.DataFrame(rows, columns=["step", y, "run"])
+    return pd.DataFrame(rows, columns=["step", y, "run", "colour"])
 
 
 def run_names(views: Sequence[RunView]) -> list[str]:

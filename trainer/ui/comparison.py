@@ -50,13 +50,12 @@ class Comparison:
         if not FEWEST <= len(views) <= MOST:
             raise RunError(f"{len(views)} runs are chosen.", f"Choose {FEWEST} to {MOST} to compare them.")
         names, ids = charts.run_names(views), [view.id for view in views]
-        colors = dict(zip(names, charts.RUN_COLORS, strict=False))
         return [
             ids,
             gr.update(visible=True),
-            _legend(colors) + _note(views),
-            gr.update(value=charts.held_out_frame(views, "loss"), color_map=colors),
-            gr.update(value=charts.held_out_frame(views, "perplexity"), color_map=colors),
+            _legend(names) + _note(views),
+            charts.held_out_frame(views, "loss"),
+            charts.held_out_frame(views, "perplexity"),
             _figures(names, views),
             _settings(runs, ids, only_differences),
         ]
@@ -82,9 +81,10 @@ def _values(runs: OwnRuns, setting: ComparedSetting) -> list[str]:
     return [f"{t} ({different.index(v) + 1})" for t, v in zip(texts, setting.values, strict=True)]
 
 
-def _legend(colors: dict[str, str]) -> str:
+def _legend(names: list[str]) -> str:
     """Which colour is which run: both charts share it, and a chart's own has no room for long names."""
-    entries = (f'<li><span style="background: {color}"></span>{escape(name)}</li>' for name, color in colors.items())
+    colored = zip(names, charts.RUN_COLORS.values(), strict=False)
+    entries = (f'<li><span style="background: {color}"></span>{escape(name)}</li>' for name, color in colored)
     return f'<ul class="legend">{"".join(entries)}</ul>'
 
 
@@ -116,6 +116,7 @@ def _text(value: Any) -> str:
 
 def _chart(y: str, title: str, y_title: str) -> gr.LinePlot:
     return gr.LinePlot(
-        x="step", y=y, color="run", colors_in_legend=[], height=300, title=title, x_title="step", y_title=y_title,
-        y_axis_format=".4~g", buttons=["fullscreen", "export"], min_width=280, elem_id=f"compared-{y}",
+        x="step", y=y, color="colour", color_map=charts.RUN_COLORS, colors_in_legend=[], tooltip=["run"], height=300,
+        title=title, x_title="step", y_title=y_title, y_axis_format=".4~g", buttons=["fullscreen", "export"],
+        min_width=280, elem_id=f"compared-{y}",
     )  # fmt: skip

@@ -121,11 +121,10 @@ def _run_updates(view: RunView, runs: OwnRuns) -> list[Any]:
 
 
 def _plot_updates(view: RunView) -> list[Any]:
-    end = [0, view.steps or None]
     return [
         gr.update(visible=bool(view.points or view.evaluations)),
-        gr.update(value=charts.loss_frame(view), x_lim=end),
-        gr.update(value=charts.perplexity_frame(view), x_lim=end),
+        charts.loss_frame(view),
+        charts.perplexity_frame(view),
     ]
 
 
