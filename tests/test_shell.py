@@ -258,7 +258,7 @@ AFTER_A_LOOK = {
     "unknown ending": (("--dataset", "text.pdf"), "'text.pdf' has an unknown ending."),
     "empty file": (("--dataset", "empty.txt"), "'empty.txt' is empty."),
     "missing column": (("--text-column", "body"), "Columns with text: title, text."),
-    "missing split": (("--split", "test"), "Unknown split"),
+    "missing split": (("--split", "test"), "no split 'test'"),
 }
 
 

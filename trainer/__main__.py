@@ -8,7 +8,6 @@ import json
 import os
 import signal
 import sys
-import tempfile
 import threading
 from collections.abc import Callable
 from dataclasses import asdict
@@ -28,6 +27,7 @@ from trainer.runs.ranks import ranks_of
 Tell = Callable[[Event, str], None]  # an event, and its line in events.jsonl
 
 DONE, BROKEN = 0, 1
+PREVIEW_CPU_SECONDS = 300
 DEFAULT_HOME = Path(__file__).resolve().parent.parent / "runs"
 
 
@@ -103,13 +103,15 @@ def run_command(options: argparse.Namespace, out: TextIO) -> None:
 
 
 def preview_command(options: argparse.Namespace, out: TextIO) -> None:
-    """Reads the text and plans the run, without training."""
+    """Shows what is understood of the text, and what a run will take, without training."""
     config = config_of(options).check()
-    from trainer.engine.preparation import prepare
+    from trainer.engine import hardware
+    from trainer.engine.preview import preview
 
-    with tempfile.TemporaryDirectory() as scratch:
-        plan = prepare(config, lambda event: None, Path(scratch)).plan
-    print(json.dumps(asdict(plan), indent=2) if options.json else in_words(plan), file=out)
+    hardware.limit_memory()
+    hardware.limit_time(PREVIEW_CPU_SECONDS)
+    seen = preview(config)
+    print(seen.to_json() if options.json else seen.in_words(), file=out)
 
 
 def predict_command(options: argparse.Namespace, out: TextIO) -> None:

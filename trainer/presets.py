@@ -102,6 +102,7 @@ DATASETS = (
     ),
 )
 
+MULTILINGUAL = "FacebookAI/xlm-roberta-base"
 SCRATCH = {"learning_rate": 2e-3, "warmup_ratio": 0.05, "per_device_train_batch_size": 16, "test_size": 0.01}
 
 

@@ -39,11 +39,20 @@ def limit_memory() -> None:
         return
     if choose().device == "cpu":
         _, hard = resource.getrlimit(resource.RLIMIT_DATA)
-        most = _memory_bytes()
+        most = memory_bytes()
         resource.setrlimit(resource.RLIMIT_DATA, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
 
 
-def _memory_bytes() -> int:
+def limit_time(cpu_seconds: int) -> None:
+    """Ends this process by a signal when it has computed for so long."""
+    try:
+        import resource
+    except ImportError:
+        return
+    resource.setrlimit(resource.RLIMIT_CPU, (cpu_seconds, cpu_seconds + 5))
+
+
+def memory_bytes() -> int:
     """The machine's memory, or what a container is given of it."""
     physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     try:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from transformers import AutoTokenizer
 
@@ -17,11 +18,13 @@ from trainer.engine.documents import Documents, check_documents, load_documents
 from trainer.engine.masking import Masking
 from trainer.engine.model import MaskedLanguageModel, check_model, load_model
 from trainer.engine.scratch import new_model, shape_of, train_tokenizer
-from trainer.errors import ConfigError, DataError
+from trainer.engine.vocabulary import unknown_share
+from trainer.errors import ConfigError, DataError, ModelError
 from trainer.events import Emit, PhaseChanged, Planned, Warned
-from trainer.presets import title_of
+from trainer.presets import MULTILINGUAL, title_of
 
 BLOCKS = "blocks"  # folder of the tokens while a run works on them
+MANY_UNKNOWN, MOST_UNKNOWN = 0.01, 0.5  # shares of the tokens: a warning, a refusal
 TOKENIZER = "tokenizer"  # folder of a tokenizer made for this run
 
 
@@ -39,6 +42,7 @@ class Prepared:
     masking: Masking
     plan: Planned
     global_batch: int  # blocks a step, of all processes together
+    documents: Documents
 
 
 def check_sources(config: TrainConfig) -> None:
@@ -56,14 +60,15 @@ def prepare(
     *,
     precision: str = "float32",
     global_batch: int | None = None,
+    sample_bytes: int | None = None,
 ) -> Prepared:
     """Reads the text, loads or makes the model, cuts the blocks.
 
-    `global_batch` is what one process takes when None; `should_stop` is asked now and then.
-    Raises: DataError, ModelError, ConfigError; Stopped.
+    `global_batch` is what one process takes when None; `should_stop` is asked now and then; with `sample_bytes` only
+    the beginning of a large text is read. Raises: DataError, ModelError, ConfigError; Stopped.
     """
     emit(PhaseChanged(phase="Reading the text"))
-    documents = load_documents(config, output_dir / BLOCKS)
+    documents = load_documents(config, output_dir / BLOCKS, sample_bytes=sample_bytes)
     learned, held = split_documents(documents, test_size=config.test_size, seed=config.seed)
     model = _model(config, documents, learned, emit, output_dir / TOKENIZER, precision)
 
@@ -86,10 +91,11 @@ def prepare(
         raise DataError("There is no text to learn from.", "Use more text, or a smaller test_size.")
     if not len(held_out) and config.test_size:
         emit(Warned(message="The text is a single document, so nothing is held out and no perplexity can be measured."))
+    _check_known(unknown_share(train, model.tokenizer), model.tokenizer, emit)
     global_batch = global_batch or config.per_device_train_batch_size * config.gradient_accumulation_steps
     plan = _plan(config, documents, held, model, train, held_out, global_batch)
     emit(plan)
-    return Prepared(model, train, held_out, masking_for(config, model), plan, global_batch)
+    return Prepared(model, train, held_out, masking_for(config, model), plan, global_batch, documents)
 
 
 def _until(should_stop: Callable[[], bool], batches: Iterable[list[str]]) -> Iterator[list[str]]:
@@ -124,6 +130,16 @@ def _model(
         tokenizer = train_tokenizer(documents.batches(learned), shape[3])
         replace_folder(tokenizer_dir, tokenizer.save_pretrained)
     return new_model(AutoTokenizer.from_pretrained(tokenizer_dir), shape, precision=precision)
+
+
+def _check_known(unknown: float, tokenizer: Any, emit: Emit) -> None:
+    """A tokenizer of another language knows few of the words. Raises: ModelError when it is less than half."""
+    said = f"The model's tokenizer does not know {unknown:.0%} of this text"
+    other = f"Choose a model for this language, such as {MULTILINGUAL}."
+    if unknown > MOST_UNKNOWN:
+        raise ModelError(f"{said}, so there is nothing to learn.", other)
+    if unknown > MANY_UNKNOWN:
+        emit(Warned(message=f"{said}. {other}"))
 
 
 def _plan(

@@ -1,0 +1,72 @@
+"""Time and memory of a run, measured on its first steps."""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+
+import torch
+
+from trainer.config import TrainConfig
+from trainer.engine import hardware
+from trainer.engine.masking import shuffled
+from trainer.engine.optimizer import adamw
+from trainer.engine.preparation import Prepared
+from trainer.previews import Estimate
+
+SECONDS = 2.0
+FORWARD_SHARE = 0.35  # of a step: an evaluation goes no way back
+BYTES_A_WEIGHT = 16  # itself, its gradient and the optimizer's two
+
+
+def measured(config: TrainConfig, prepared: Prepared, chosen: hardware.Hardware) -> Estimate | None:
+    """What the whole run will take, from a trial of two seconds; the model is used up by it.
+
+    None where the steps can't be taken: what they need is more than there is.
+    """
+    there = hardware.memory_bytes()
+    weights = BYTES_A_WEIGHT * prepared.plan.parameters
+    model = prepared.model.to(chosen.device)
+    if weights > there:
+        return None
+    optimizer = adamw(model, config.weight_decay)
+    order = shuffled(len(prepared.train), seed=config.seed, epoch=0)
+    batches = order.split(config.per_device_train_batch_size)
+    began, times = time.monotonic(), []
+    model.train()
+    try:
+        while time.monotonic() - began < SECONDS or len(times) < 2:
+            start = time.monotonic()
+            rows = batches[len(times) % len(batches)]
+            ids, word_starts = prepared.train.take(rows)
+            batch = prepared.masking(ids, rows, epoch=0, word_starts=word_starts).to(torch.device(chosen.device))
+            (model(batch.input_ids, batch.positions, batch.targets) / max(1, len(batch.targets))).backward()
+            optimizer.step()
+            optimizer.zero_grad()
+            if chosen.device == "cuda":
+                torch.cuda.synchronize()
+            times.append(time.monotonic() - start)
+            if times[0] > 2 * SECONDS:
+                break
+    except (MemoryError, RuntimeError):  # torch says it in either way
+        return None
+    step = sorted(times[1:] or times)[len(times[1:] or times) // 2]
+    plan = prepared.plan
+    evaluations = 1 + (plan.steps / config.eval_steps if config.eval_steps else plan.steps / plan.steps_per_epoch)
+    evaluation = FORWARD_SHARE * step * plan.held_out_blocks / config.per_device_train_batch_size
+    seconds = plan.steps * config.gradient_accumulation_steps * step + evaluations * evaluation
+    return Estimate(
+        seconds=min(seconds, config.max_seconds or seconds),
+        step_seconds=step * config.gradient_accumulation_steps,
+        memory_bytes=_peak(chosen.device),
+        memory_there=there,
+        device_name=chosen.name,
+    )
+
+
+def _peak(device: str) -> int:
+    if device == "cuda":
+        return int(torch.cuda.max_memory_allocated())
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
