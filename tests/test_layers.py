@@ -29,6 +29,7 @@ SHARED = (
     "events",
     "limits",
     "predictions",
+    "previews",
     "presets",
     "recipe",
     "script_parts",

@@ -6,6 +6,7 @@ import ast
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -38,7 +39,9 @@ def in_session(url: str, use: Callable[[set[str], Call], Awaitable[None]]) -> No
 
             await use(names, call)
 
-    asyncio.run(main())
+    # In a thread of its own: the browser's tests may leave a loop running in this one.
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(asyncio.run, main()).result()
 
 
 def test_a_language_model_fills_masks_and_trains(session_app: Any) -> None:

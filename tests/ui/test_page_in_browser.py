@@ -103,7 +103,7 @@ def upload(tab: Any, path: Path, text: str) -> None:
     path.write_text(text)
     tab.get_by_label("My file").check()
     tab.locator("input[type=file]").set_input_files(path)
-    tab.get_by_text(path.name).first.wait_for()
+    tab.locator('.file-preview').get_by_label(path.name).wait_for()
     tab.get_by_label("Epochs").fill("1")
     tab.locator("#start").click()
 
