@@ -21,6 +21,7 @@ def main() -> None:
     from trainer.limits import VANISHING, limits_of, place_for_runs
     from trainer.runs.backends import backend_of
     from trainer.runs.manager import RunManager
+    from trainer.runs.preview import PreviewService
     from trainer.ui.page import build_page, launch_settings
 
     limits = limits_of(os.environ)
@@ -46,6 +47,7 @@ def main() -> None:
         own_token=os.environ.get("HF_TOKEN", "").strip() if at_desk else "",
         apart=not shared,
         owner=os.environ.get("SPACE_ID", "").partition("/")[0] or None,
+        previews=PreviewService(home, os.environ),
     )
     hosts = tuple(host.strip() for host in os.environ.get("SPACE_HOST", "").split(",") if host.strip())
     page.launch(prevent_thread_lock=True, **launch_settings(limits, hosts))

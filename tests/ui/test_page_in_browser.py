@@ -103,7 +103,7 @@ def upload(tab: Any, path: Path, text: str) -> None:
     path.write_text(text)
     tab.get_by_label("My file").check()
     tab.locator("input[type=file]").set_input_files(path)
-    tab.locator('.file-preview').get_by_label(path.name).wait_for()
+    tab.locator(".file-preview").get_by_label(path.name).wait_for()
     tab.get_by_label("Epochs").fill("1")
     tab.locator("#start").click()
 
@@ -112,6 +112,13 @@ def test_an_uploaded_file_is_trained_on(tab: Any, tmp_path: Path) -> None:
     upload(tab, tmp_path / "stones.txt", "\n\n".join(f"Stone {n} lies on hill {n * 3}." for n in range(60)))
     tab.wait_for_selector(".state.running")
     tab.wait_for_selector(".state.completed")
+
+
+def test_a_preview_shows_what_was_understood_and_a_block_as_the_model_sees_it(tab: Any) -> None:
+    tab.locator("#look").click()
+    tab.wait_for_selector("#preview .figures")
+    assert "350" in tab.locator("#preview .figures").inner_text()
+    assert tab.locator("#preview .block .tok.hidden").count() > 5
 
 
 def test_an_empty_file_is_refused(tab: Any, tmp_path: Path) -> None:

@@ -7,11 +7,13 @@ import os
 import re
 import shutil
 import threading
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 from trainer.errors import DataError
 
+PACKED = (".gz", ".zip")
 UPLOADS = "uploads"  # folder below the home of all runs
 
 
@@ -30,6 +32,25 @@ def keep_file(home: Path, source: Path) -> Path:
         raise DataError(f"The file {source.name!r} is empty.", "Choose one with text in it.")
     name = re.sub(r"[^\w.-]", "_", source.name)[-80:]
     return _keep(home / UPLOADS / digest / name, lambda draft: shutil.copyfile(source, draft))
+
+
+def keep_files(home: Path, sources: list[Path]) -> Path:
+    """Several files as one archive, a single one as it is. Raises: DataError like `keep_file`."""
+    if len(sources) == 1:
+        return keep_file(home, sources[0])
+    if packed := [source.name for source in sources if source.suffix.lower() in PACKED]:
+        raise DataError(f"{packed[0]!r} is packed itself.", "Choose packed files one at a time.")
+    digest = hashlib.sha256()
+    for source in sources:
+        digest.update(keep_file(home, source).parent.name.encode() + source.name.encode())
+    target = home / UPLOADS / digest.hexdigest()[:16] / f"{len(sources)}-files.zip"
+
+    def write(draft: Path) -> None:
+        with zipfile.ZipFile(draft, "w", zipfile.ZIP_STORED) as archive:  # nothing looks into them here
+            for number, source in enumerate(sources):
+                archive.write(source, f"{number}/{source.name}")
+
+    return _keep(target, write)
 
 
 def keep_text(home: Path, text: str) -> Path:

@@ -28,8 +28,9 @@ def build_code_panel(source: Any, dataset: Any, file: Any, model: Any, settings:
     opened = gr.State(False)
     fields = [source, dataset, file, model, *settings.values()]
 
-    def show(origin: str, name: str, path: str | None, chosen: str, *values: Any) -> list[str]:
-        brought = {MY_FILE: Path(path).name if path else "my-text.txt", PASTE: "my-text.txt"}
+    def show(origin: str, name: str, paths: list[str] | None, chosen: str, *values: Any) -> list[str]:
+        one = Path(paths[0]).name if paths else "my-text.txt"
+        brought = {MY_FILE: one if len(paths or "1") == 1 else "my-files.zip", PASTE: "my-text.txt"}
         named = {"model": _model(chosen), "dataset": brought.get(origin, name)}
         return code_of(named | dict(zip(settings, values, strict=True)))
 

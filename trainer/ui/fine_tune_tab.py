@@ -9,18 +9,21 @@ from typing import Any
 
 import gradio as gr
 
+from trainer.config import TrainConfig
 from trainer.errors import DataError
 from trainer.limits import Limits
 from trainer.runs.ownership import OwnRuns
-from trainer.runs.uploads import keep_file, keep_text
+from trainer.runs.preview import PreviewService
+from trainer.runs.uploads import keep_files, keep_text
 from trainer.ui import form
 from trainer.ui.code_panel import build_code_panel
 from trainer.ui.events import QUEUED, QUIET, spoken
 from trainer.ui.live_view import LiveView
+from trainer.ui.preview_panel import preview_panel
 from trainer.ui.visitors import MAKE_KEY, Visitors
 from trainer.ui.words import MY_FILE, NO_LONGER_OFFERED, PASTE, READY_MADE, SOURCES, label_of
 
-FILE_TYPES = [".txt", ".md", ".csv", ".tsv", ".json", ".jsonl", ".parquet"]
+FILE_TYPES = [".txt", ".md", ".csv", ".tsv", ".json", ".jsonl", ".parquet", ".gz", ".zip"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +57,7 @@ class FineTuneTab:
 
 
 def build_fine_tune_tab(
-    page: gr.Blocks, visitors: Visitors, limits: Limits, below: Callable[[LiveView], None]
+    page: gr.Blocks, visitors: Visitors, previews: PreviewService, limits: Limits, below: Callable[[LiveView], None]
 ) -> FineTuneTab:
     """Lays out the tab and connects it; `below` adds to the run that is shown."""
     with gr.Row(elem_classes="fine-tune"):
@@ -65,7 +68,9 @@ def build_fine_tune_tab(
                     form.dataset_choices(), value="bundled", label="Data set", allow_custom_value=True,
                     info=form.about_dataset("bundled"), elem_id="dataset",
                 )  # fmt: skip
-            file = gr.File(label="File", file_types=FILE_TYPES, visible=False, height=150)
+            file = gr.File(
+                label="Files", file_types=FILE_TYPES, file_count="multiple", visible=False, height=150, elem_id="file"
+            )
             pasted = gr.Textbox(
                 label="Text", lines=8, max_lines=14, visible=False, elem_id="pasted",
                 info="A blank line ends a document; without blank lines, every line is one.",
@@ -79,8 +84,10 @@ def build_fine_tune_tab(
                 settings = form.setting_widgets(form.BEGINNER)
             with gr.Accordion("More settings", open=False):
                 settings |= form.setting_widgets(form.more_settings())
+            looked_at = preview_panel()
             start = gr.Button("Start", variant="primary", size="lg", elem_id="start")
             stop = gr.Button("Stop", variant="stop", size="lg", visible=False, elem_id="stop")
+            looked_at.answer.render()
             build_code_panel(source, dataset, file, model, settings)
         with gr.Column(scale=7, min_width=320, elem_classes="live"):
             live = LiveView(visitors)
@@ -98,11 +105,14 @@ def build_fine_tune_tab(
     model.change(lambda name: gr.update(info=form.about_model(name)), model, model, **QUIET)
     model.input(form.beginner_values, model, suited, **QUIET)
 
-    def begin(runs: OwnRuns, origin: str, name: str, path: str | None, text: str, *values: Any) -> str:
-        brought = _brought(runs, origin, path, text)
+    def asked(runs: OwnRuns, origin: str, name: str, paths: list[str] | None, text: str, *values: Any) -> TrainConfig:
+        brought = _brought(runs, origin, paths, text)
         chosen = dict(zip(["model", *settings], values, strict=True)) | ({} if brought else {"dataset": name})
         config = limits.applied_to(form.public_config(chosen, runs))
-        return runs.start(replace(config, dataset=str(brought)) if brought else config)
+        return replace(config, dataset=str(brought)) if brought else config
+
+    def begin(runs: OwnRuns, *values: Any) -> str:
+        return runs.start(asked(runs, *values))
 
     def end(runs: OwnRuns, watched: str | None) -> None:
         if view := live.shown(runs, watched):
@@ -120,6 +130,7 @@ def build_fine_tune_tab(
     picked = live.picker.input(lambda run: run, live.picker, live.watched, **QUIET)
     picked.success(*refreshed, **QUIET)
     inputs = [key, source, dataset, file, pasted, model, *settings.values()]
+    looked_at.connect(previews, visitors, asked, inputs, [file.upload])
     start.click(spoken(visitors.own(begin)), inputs, live.watched, **QUEUED).success(*refreshed, **QUIET)
     watched = [key, live.watched]
     live.resume_button.click(spoken(visitors.own(go_on)), watched, live.watched, **QUEUED).success(*refreshed, **QUIET)
@@ -134,10 +145,10 @@ def _show_source(source: str) -> list[Any]:
     return [gr.update(visible=source == name) for name in (READY_MADE, MY_FILE, PASTE)]
 
 
-def _brought(runs: OwnRuns, source: str, path: str | None, text: str) -> Path | None:
+def _brought(runs: OwnRuns, source: str, paths: list[str] | None, text: str) -> Path | None:
     """The visitor's own text as a file of ours; None when a ready-made data set is wanted."""
     if source == MY_FILE:
-        if not path:
+        if not paths:
             raise DataError("No file was chosen.", "Drop one into the field, or choose another source.")
-        return keep_file(runs.home, Path(path))
+        return keep_files(runs.home, [Path(path) for path in paths])
     return keep_text(runs.home, text) if source == PASTE else None

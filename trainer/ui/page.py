@@ -15,6 +15,7 @@ from trainer.limits import Limits
 from trainer.presets import ASSETS
 from trainer.runs.manager import RunManager
 from trainer.runs.ownership import OwnRuns
+from trainer.runs.preview import PreviewService
 from trainer.ui import form
 from trainer.ui.api import build_api
 from trainer.ui.events import QUIET
@@ -41,12 +42,14 @@ def build_page(
     own_token: str = "",
     apart: bool = False,
     owner: str | None = None,
+    previews: PreviewService | None = None,
 ) -> gr.Blocks:
     """The whole page over its services; `notice` is what visitors should know.
 
     For `sign_in` and `own_token` see the publish panel, for `apart` and `owner` see `Visitors`.
     """
     limits, publisher = limits or Limits(), publisher or Publisher()
+    previews = previews or PreviewService(runs.home, {})
 
     def below(live: LiveView) -> None:
         build_publish_panel(page, visitors, live, publisher, sign_in=sign_in, own_token=own_token)
@@ -58,7 +61,7 @@ def build_page(
             gr.Markdown(notice, elem_id="notice")
         with gr.Tabs() as tabs:
             with gr.Tab(TRAIN_TAB, id="train") as train_tab:
-                tune = build_fine_tune_tab(page, visitors, limits, below)
+                tune = build_fine_tune_tab(page, visitors, previews, limits, below)
             with gr.Tab(FILL_TAB, id="fill") as fill_tab:
                 fill_model = build_fill_mask_tab(visitors, fills)
             with gr.Tab(RUNS_TAB, id="runs") as runs_tab:

@@ -12,6 +12,9 @@ RUNS_TAB = "Runs"
 READY_MADE, MY_FILE, PASTE = "Ready-made", "My file", "Paste text"
 SOURCES = [READY_MADE, MY_FILE, PASTE]
 
+PREVIEW = "Preview"
+LOOKING = "Reading the text and trying a few steps \u2026"
+
 NO_RUN = "Press <b>Start</b>, and loss and perplexity will be drawn here while the model learns."
 BUDGET_SPENT = "The time budget is spent before the last step. Resume the run to give it as much time again."
 NO_RUNS = "No runs yet. Press <b>Start</b> on the first tab: every run will be listed here, to be compared and kept."
@@ -108,6 +111,13 @@ def duration(seconds: float | None) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def about_duration(seconds: float) -> str:
+    """A time that is known roughly: `40 s`, `12 min`, `3.5 h`."""
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    return f"{seconds / 60:,.0f} min" if seconds < 5400 else f"{seconds / 3600:,.1f} h"
 
 
 def amount(value: float | None, digits: int = 2) -> str:
