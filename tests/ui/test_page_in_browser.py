@@ -123,7 +123,7 @@ def test_a_preview_shows_what_was_understood_and_a_block_as_the_model_sees_it(ta
 
 def test_an_empty_file_is_refused(tab: Any, tmp_path: Path) -> None:
     upload(tab, tmp_path / "empty.txt", "")
-    tab.get_by_text("The file 'empty.txt' is empty.").wait_for()
+    tab.get_by_text("The file 'empty.txt' is empty.").first.wait_for()
 
 
 @pytest.mark.parametrize("width", [1280, 390])
