@@ -6,6 +6,7 @@ import hashlib
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -55,16 +56,14 @@ def make_blocks(
     with ids_path.open("wb") as ids_file, starts_path.open("wb") as starts_file:
         for texts in batches:
             with blamed_on_model("The model failed on the text"):
-                encoded = tokenizer(texts, return_attention_mask=False, return_token_type_ids=False, verbose=False)
-            flat = np.fromiter((i for ids in encoded["input_ids"] for i in ids), dtype)
+                encodings = _encode(tokenizer, texts, whole_words)
+            flat = np.fromiter(chain.from_iterable(encoding.ids for encoding in encodings), dtype)
             ids_file.write(flat.tobytes())
             digest.update(flat.tobytes())
             words += sum(len(text.split()) for text in texts)
             tokens += len(flat)
             if whole_words:
-                starts_file.write(
-                    np.concatenate([_word_starts(encoded.word_ids(i)) for i in range(len(texts))]).tobytes()
-                )
+                starts_file.write(np.concatenate([_word_starts(encoding.word_ids) for encoding in encodings]).tobytes())
     block_size = min(block_size, max(tokens, 1))
     blocks = tokens // block_size
     for unfinished, file, item_size in ((ids_path, path, dtype.itemsize), (starts_path, path.with_suffix(".words"), 1)):
@@ -108,6 +107,14 @@ def _whole_groups(documents: Documents, mixed: list[int], most: int) -> list[int
         if len(held) + len(together) <= most:
             held += together
     return held
+
+
+def _encode(tokenizer: Any, texts: list[str], whole_words: bool) -> list[Any]:
+    """The encodings of whole texts. Where words begin costs the tokenizer time of its own, so it is asked if wanted."""
+    backend = tokenizer.backend_tokenizer
+    backend.no_padding()  # tokenizer.json may ask for either
+    backend.no_truncation()
+    return (backend.encode_batch if whole_words else backend.encode_batch_fast)(texts)
 
 
 def _word_starts(word_ids: list[int | None]) -> np.ndarray:
