@@ -159,7 +159,7 @@ def test_comparing_marks_what_differs_and_says_when_figures_do_not_compare(
         "data": [["Learning rate", "0.001", "2e-05", "\u2260 differs"]],
     }
     assert "warning" not in legend and "brave-fox" in legend
-    assert set(loss["value"]["run"]) == set(loss["color_map"]) == {"brave-fox", "quiet-otter"}
+    assert set(loss.dropna()["run"]) == {"brave-fox", "quiet-otter"}
     assert figures[0] == ["brave-fox", 0, "0.00", "5.0000", "50.00", "50.0%"]
 
     _, _, legend, *_, settings = comparison.shown(runs, [seal, otter], False)
