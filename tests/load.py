@@ -56,7 +56,7 @@ class Client(threading.Thread):
 
     def _ask(self, connection: http.client.HTTPConnection) -> None:
         """What `gradio_client` does: joins the queue in a session of its own, and listens until the answer comes."""
-        data = [self._random.choice(SENTENCES), "bundled", 5]
+        data = [self._random.choice(SENTENCES), "bundled", 5, ""]
         question = json.dumps({"data": data, "fn_index": self._endpoint, "session_hash": self._session})
         connection.request("POST", "/gradio_api/queue/join", question, {"Content-Type": "application/json"})
         event = json.loads(connection.getresponse().read())["event_id"]
