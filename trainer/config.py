@@ -13,6 +13,7 @@ from typing import Any
 from trainer.errors import ConfigError
 
 SCHEDULES = ("linear", "cosine", "constant")
+OPTIMIZERS = ("adamw", "muon")
 MISTYPED = (KeyError, TypeError, ValueError, OverflowError)  # what reading a value as a type may raise
 PRECISIONS = ("auto", "float32", "bf16")
 MASK = r"(?i:<mask>|\[mask\])|_{3,}"  # as people write it
@@ -71,6 +72,7 @@ class TrainConfig:
     max_seconds: float | None = setting(None, "End cleanly after this time.", unit="s", low=1, high=10**8)
     per_device_train_batch_size: int = setting(8, "Blocks at a time.", low=1, high=4096)
     gradient_accumulation_steps: int = setting(1, "Batches added up for one step.", low=1, high=4096)
+    optim: str = setting("adamw", "Optimizer; `muon` learns faster where a model is made anew.", choices=OPTIMIZERS)
     learning_rate: float = setting(2e-5, "Peak learning rate.", low=1e-7, high=1e-2)
     weight_decay: float = setting(0.01, "Decay of the weight matrices.", low=0.0, high=1.0)
     warmup_ratio: float = setting(0.0, "Share of the steps in which the rate rises.", unit="0..1", low=0.0, high=0.9)

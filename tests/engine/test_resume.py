@@ -110,7 +110,7 @@ def test_a_run_does_not_go_on_with_another_text(tiny_config, sample_text, tmp_pa
         {},
         {"gradient_accumulation_steps": 2, "per_device_train_batch_size": 5},
         {"whole_word_mask": True, "lr_scheduler_type": "cosine"},
-        {"from_scratch": "32x2x2x400"},
+        {"from_scratch": "32x2x2x400", "optim": "muon"},
     ],
     ids=["plain", "accumulated", "whole words", "from scratch"],
 )

@@ -25,7 +25,7 @@ from trainer.events import Warned
 if TYPE_CHECKING:
     from trainer.engine.training import Training
 
-FORMAT = 1  # raise it when an older Mask Studio would misread what is written here
+FORMAT = 2  # raise it when an older Mask Studio would misread what is written here
 WEIGHTS, OPTIMIZER = "model.safetensors", "optimizer.pt"
 FREE_TO_CHANGE = {"max_seconds", "save_steps", "compile"}  # settings that other checkpoints and bits don't hang on
 
@@ -83,8 +83,10 @@ def restore_snapshot(training: Training, folder: Path, state: dict[str, Any]) ->
             "The text is no longer the one this run began with.", "Bring the old one back, or start a new run."
         )
     load_weights(training.model.model, str(folder / WEIGHTS))
-    optimizer = torch.load(folder / OPTIMIZER, map_location="cpu", weights_only=True)
-    training.optimizer.load_state_dict(optimizer)
+    states = torch.load(folder / OPTIMIZER, map_location="cpu", weights_only=True)
+    states = states if isinstance(states, list) else [states]  # format 1 knew one optimizer
+    for optimizer, one in zip(training.optimizers, states, strict=True):
+        optimizer.load_state_dict(one)
     training.step = training.saved_step = state["step"]
     training.best_loss = math.inf if state["best_loss"] is None else state["best_loss"]
     training.evaluations_since_best = state["evaluations_since_best"]
@@ -103,7 +105,7 @@ def _text(training: Training) -> list[str]:
 
 def _save_optimizer(training: Training, path: Path) -> None:
     with path.open("wb") as file:  # whose errors name the disk; torch's own writer says "unexpected pos"
-        torch.save(training.optimizer.state_dict(), file)
+        torch.save([optimizer.state_dict() for optimizer in training.optimizers], file)
 
 
 def _changes(state: dict[str, Any], config: TrainConfig) -> Iterator[str]:

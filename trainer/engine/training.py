@@ -13,7 +13,7 @@ from trainer.config import TrainConfig
 from trainer.engine.checkpoint import replace_folder, set_aside
 from trainer.engine.evaluation import evaluate_model
 from trainer.engine.masking import DROPOUT, MaskedBatch, hashed, shuffled
-from trainer.engine.optimizer import adamw
+from trainer.engine.optimizer import optimizers
 from trainer.engine.pace import Pace
 from trainer.engine.preparation import Prepared
 from trainer.engine.schedule import learning_rate_at
@@ -51,7 +51,7 @@ class Training:
         self.model = prepared.model.to(accelerator.device)  # the module itself; `wrapped` is what ranks share
         if config.compile:
             self.model.compile()
-        self.wrapped, self.optimizer = accelerator.prepare(self.model, adamw(self.model, config.weight_decay))
+        self.wrapped, *self.optimizers = accelerator.prepare(self.model, *optimizers(self.model, config))
         floats = 3 * sum(p.numel() for p in self.model.parameters())  # weights, and AdamW's two moments of each
         self.pace = Pace(began, config.max_seconds, 4 * floats)
         self.order: tuple[int, torch.Tensor] = (-1, torch.empty(0))
@@ -92,10 +92,11 @@ class Training:
             self.wrapped.parameters(), self.config.max_grad_norm or math.inf
         )
         self.learning_rate = self._learning_rate()
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.learning_rate
-        self.optimizer.step()
-        self.optimizer.zero_grad()
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = self.learning_rate
+            optimizer.step()
+            optimizer.zero_grad()
         self.step += 1
         self.window_masked += masked
         self.window_tokens += sum(batch.input_ids.numel() for batch in batches)

@@ -11,7 +11,7 @@ import torch
 from trainer.config import TrainConfig
 from trainer.engine import hardware
 from trainer.engine.masking import shuffled
-from trainer.engine.optimizer import adamw
+from trainer.engine.optimizer import optimizers
 from trainer.engine.preparation import Prepared
 from trainer.previews import Estimate
 
@@ -30,7 +30,7 @@ def measured(config: TrainConfig, prepared: Prepared, chosen: hardware.Hardware)
     model = prepared.model.to(chosen.device)
     if weights > there:
         return None
-    optimizer = adamw(model, config.weight_decay)
+    chosen_optimizers = optimizers(model, config)
     order = shuffled(len(prepared.train), seed=config.seed, epoch=0)
     batches = order.split(config.per_device_train_batch_size)
     began, times = time.monotonic(), []
@@ -42,8 +42,9 @@ def measured(config: TrainConfig, prepared: Prepared, chosen: hardware.Hardware)
             ids, word_starts = prepared.train.take(rows)
             batch = prepared.masking(ids, rows, epoch=0, word_starts=word_starts).to(torch.device(chosen.device))
             (model(batch.input_ids, batch.positions, batch.targets) / max(1, len(batch.targets))).backward()
-            optimizer.step()
-            optimizer.zero_grad()
+            for optimizer in chosen_optimizers:
+                optimizer.step()
+                optimizer.zero_grad()
             if chosen.device == "cuda":
                 torch.cuda.synchronize()
             times.append(time.monotonic() - start)

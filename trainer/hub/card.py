@@ -18,8 +18,8 @@ LICENCES = ("apache-2.0", "mit", "cc-by-4.0", "cc-by-sa-4.0", "cc-by-nc-4.0", "c
 LANGUAGES = {"English": "en", "100 languages": "multilingual"}
 TOLD = (  # the settings that stand in the card, where they are on
     "block_size", "mlm_probability", "whole_word_mask", "num_train_epochs", "max_steps", "max_seconds",
-    "per_device_train_batch_size", "gradient_accumulation_steps", "learning_rate", "weight_decay", "warmup_ratio",
-    "lr_scheduler_type", "max_grad_norm", "test_size", "max_documents", "seed", "from_scratch",
+    "per_device_train_batch_size", "gradient_accumulation_steps", "optim", "learning_rate", "weight_decay",
+    "warmup_ratio", "lr_scheduler_type", "max_grad_norm", "test_size", "max_documents", "seed", "from_scratch",
 )  # fmt: skip
 FILE = re.compile(r"[^/]+|.*\.(txt|md|csv|tsv|jsonl?|parquet)")  # a data set of the Hub has an owner and no ending
 LONGEST_CONFIG = 16 << 20  # bytes of a tokenizer's configuration

@@ -74,6 +74,7 @@ LABELS = {
     "block_size": "Block size",
     "mlm_probability": "Masked share",
     "test_size": "Held-out share",
+    "optim": "Optimizer",
     "lr_scheduler_type": "Schedule",
     "warmup_ratio": "Warm-up share",
     "max_grad_norm": "Gradient limit",
