@@ -7,8 +7,21 @@ import signal
 import sys
 
 
-def main() -> None:
-    """Wires runs, predictions and page together, and serves until told to stop."""
+def main() -> int:
+    """Serves the page; the exit code is 2 when the environment asks for what can't be."""
+    from trainer.arguments import USER_ERROR
+    from trainer.errors import TrainerError
+
+    try:
+        serve()
+        return 0
+    except TrainerError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return USER_ERROR
+
+
+def serve() -> None:
+    """Wires runs, predictions and page together, and serves until told to stop. Raises: ConfigError."""
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     # Gradio's statistics of all requests, which nobody sees here, are else made anew with pandas after each of them.
@@ -68,4 +81,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":  # the spawned worker imports this file, too
-    main()
+    sys.exit(main())

@@ -50,3 +50,11 @@ def test_a_launch_of_fewer_processes_than_there_are_gpus_would_be_an_error(tmp_p
     command = LocalDevices(4).command(RunFolder(tmp_path))
     assert command[command.index("--num_processes") + 1] == "4"
     assert command[-5:] == ["trainer", "run", str(tmp_path), "--processes", "4"]
+
+
+def test_the_page_refuses_a_wrong_name_with_one_sentence_and_exit_code_2(monkeypatch, capsys):
+    import app
+
+    monkeypatch.setenv("MASK_STUDIO_BACKEND", "cloud")
+    assert app.main() == 2
+    assert capsys.readouterr().err.startswith("error: MASK_STUDIO_BACKEND is 'cloud'; it must be one of auto")
