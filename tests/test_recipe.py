@@ -30,6 +30,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "two columns, packed": {"dataset": "rows.jsonl.gz", "text_column": "title, answers.text"},
     "a given validation split": {"dataset": "owner/name", "validation_split": "test", "test_size": 0.0},
     "whole words": {"whole_word_mask": True, "max_grad_norm": None},
+    "one document, one example": {"line_by_line": True},
+    "one document, one example, whole words": {"line_by_line": True, "whole_word_mask": True, "test_size": 0.0},
     "nothing held out": {"test_size": 0.0, "probe_text": None},
     "from nothing": {"from_scratch": "mini"},
     "from nothing, nothing held out": {"from_scratch": "64x2x2x600", "test_size": 0.0},

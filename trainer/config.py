@@ -65,6 +65,9 @@ class TrainConfig:
     test_size: float = setting(0.2, "Share of the documents held out.", unit="0..1", low=0.0, high=0.9)
     max_documents: int | None = setting(None, "Use only this many documents.", low=1, high=10**9)
     block_size: int = setting(128, "Length of one training example.", unit="tokens", low=8, high=8192)
+    line_by_line: bool = setting(
+        False, "One document is one example, cut off at the block size; for short texts. Otherwise blocks are packed."
+    )
     mlm_probability: float = setting(0.15, "Share of tokens masked.", unit="0..1", low=0.01, high=0.9)
     whole_word_mask: bool = setting(False, "Mask whole words instead of single tokens.")
     num_train_epochs: float = setting(3.0, "Passes over the text.", low=0.01, high=10_000)

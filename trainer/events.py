@@ -63,6 +63,7 @@ class Planned(Event):
     parameters: int
     architecture: str
     masked_positions_only: bool
+    line_by_line: bool = False  # a document is a block; the longest has `block_size` tokens
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,7 +168,8 @@ def in_words(event: Event) -> str | None:
             return f"{event.phase} ..."
         case Planned():
             text = f"{event.documents:,} documents, {event.words:,} words, {event.tokens:,} tokens"
-            blocks = f"{event.train_blocks:,} blocks of {event.block_size} to learn from"
+            size = f"up to {event.block_size}" if event.line_by_line else event.block_size
+            blocks = f"{event.train_blocks:,} blocks of {size} to learn from"
             return f"{text}: {blocks}, {event.held_out_blocks:,} held out; {event.steps:,} steps"
         case StepLogged():
             speed = f"{event.tokens_per_second:,.0f} tokens/s"

@@ -10,7 +10,7 @@ from pathlib import PurePath
 
 from trainer.config import TrainConfig, split_at_masks
 from trainer.presets import BUNDLED_DATASET, BUNDLED_MODEL, recommended
-from trainer.script_parts import BLOCKS, CLOCK, HELD_OUT, LOSS, MASKS, START
+from trainer.script_parts import BLOCKS, CLOCK, HELD_OUT, LINES, LOSS, MASKS, START
 
 NESTED = ("bundled", "dany0407/eli5_category", "Pavithree/askScience")  # data sets in ELI5's shape
 READERS = {".csv": "csv", ".tsv": "csv", ".json": "json", ".jsonl": "json", ".parquet": "parquet"}
@@ -29,12 +29,16 @@ def python_script(config: TrainConfig) -> str:
     )
     words = config.whole_word_mask
     offsets = ", return_offsets_mapping=True" if words else ""
+    padding = ', "padding": "max_length"' if words else ""  # the collator pads all but the offsets
     rule = ", whole_word_mask=True, mask_replace_prob=1, random_replace_prob=0" if words else ""
     train = 'parts["train"]' if _holds_out(config) else "dataset"
+    head = head.replace("from itertools import chain\n", "", 1) if config.line_by_line else head
     parts = [
         head.replace("import math\n", "import math\nimport time\n", 1) if config.max_seconds else head,
         *_documents(config),
-        BLOCKS.format(tokenizer=_tokenizer(config), offsets=offsets, block_size=config.block_size),
+        (LINES if config.line_by_line else BLOCKS).format(
+            tokenizer=_tokenizer(config), offsets=offsets, padding=padding, block_size=config.block_size
+        ),
         MASKS.format(mlm_probability=config.mlm_probability, rule=rule, train=train),
         HELD_OUT if _holds_out(config) else "",
         LOSS.format(model=_model(config)),
@@ -61,7 +65,7 @@ def _imported(config: TrainConfig) -> list[str]:
     """The names that the script takes from transformers."""
     names = {"AutoModelForMaskedLM", "AutoTokenizer", "DataCollatorForLanguageModeling", "Trainer", "TrainingArguments"}
     names |= {"set_seed"}
-    names |= {"default_data_collator"} if _holds_out(config) else set()
+    names |= {"DataCollatorForTokenClassification"} if _holds_out(config) else set()
     names |= {"EarlyStoppingCallback"} if _holds_out(config) and config.early_stopping_patience else set()
     names |= {"TrainerCallback"} if config.max_seconds else set()
     names |= {"ModernBertConfig"} if config.from_scratch else set()

@@ -70,6 +70,18 @@ def blocks(part):
 
 """
 
+LINES = """
+# Tokens, one example for each document
+
+{tokenizer}
+
+
+def blocks(part):
+    options = {{"truncation": True, "max_length": {block_size}{padding}}}
+    return part.map(lambda rows: tokenizer(rows["text"], **options{offsets}), batched=True, remove_columns=["text"])
+
+"""
+
 MASKS = """
 # Masks: new ones for every batch that is learned from
 
@@ -81,18 +93,22 @@ HELD_OUT = """
 
 # ... but the same ones at every evaluation: the Trainer alone would draw them anew, and the loss would jump about
 
+KEPT = ("input_ids", "attention_mask", "labels")
+
+
 def mask_once(rows):
     examples = [dict(zip(rows, values)) for values in zip(*rows.values())]
-    batch = masks(examples)
-    return {"input_ids": batch["input_ids"].tolist(), "labels": batch["labels"].tolist()}
+    batch, lengths = masks(examples), [len(ids) for ids in rows["input_ids"]]
+    return {name: [row[:n] for row, n in zip(batch[name].tolist(), lengths)] for name in KEPT}
 
 
 held_out = blocks(parts["test"])
 held_out = held_out.map(mask_once, batched=True, remove_columns=held_out.column_names)
+pad = DataCollatorForTokenClassification(tokenizer)
 
 
 def collate(examples):
-    return default_data_collator(examples) if "labels" in examples[0] else masks(examples)
+    return pad(examples) if "labels" in examples[0] else masks(examples)
 
 """
 

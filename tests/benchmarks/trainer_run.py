@@ -50,7 +50,9 @@ def main() -> None:
     learned, _ = split_documents(documents, test_size=config.test_size, seed=config.seed)
     tokenizer = AutoTokenizer.from_pretrained(model_folder)
     blocks = make_blocks(documents.batches(learned), tokenizer, config.block_size, Path(folder) / "train.ids")
-    train = [{"input_ids": row} for row in blocks.ids.tolist()]  # as the tutorial's data set gives them
+    train = [
+        {"input_ids": row} for row in blocks.ids.reshape(len(blocks), -1).tolist()
+    ]  # as the tutorial's data set gives them
     model = AutoModelForMaskedLM.from_pretrained(model_folder, dtype=torch.float32)
     chosen = hardware.choose()
     arguments = TrainingArguments(

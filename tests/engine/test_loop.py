@@ -27,6 +27,7 @@ from trainer.events import (
     RunStarted,
     StepLogged,
     Warned,
+    in_words,
 )
 
 
@@ -120,9 +121,9 @@ def test_epochs_decide_the_number_of_steps_and_the_last_batch_may_be_small(tiny_
 def test_each_epoch_sees_every_block_once_in_an_order_of_its_own(tiny_config, tmp_path, collected, monkeypatch):
     original, seen = Masking.__call__, {}
 
-    def spy(masking, ids, blocks, *, epoch, word_starts=None):
+    def spy(masking, ids, blocks, *, epoch, **known):
         seen.setdefault(epoch, []).extend(blocks.tolist())
-        return original(masking, ids, blocks, epoch=epoch, word_starts=word_starts)
+        return original(masking, ids, blocks, epoch=epoch, **known)
 
     monkeypatch.setattr(Masking, "__call__", spy)
     fit(tiny_config(max_steps=None, num_train_epochs=2.0), collected.append, output_dir=tmp_path)
@@ -318,6 +319,18 @@ def test_other_architectures_learn_too(kind, tiny_config, tiny_model, tmp_path, 
     fit(config, collected.append, output_dir=tmp_path)
     losses = [event.loss for event in of(StepLogged, collected)]
     assert sum(losses[-3:]) < sum(losses[:3])
+
+
+def test_line_by_line_every_document_is_an_example(tiny_config, tmp_path, collected):
+    texts = ["The Sun is a star.", "Plants use sunlight to make sugar.", "Why?", "Stars are far away."] * 5
+    text = tmp_path / "lines.txt"
+    text.write_text("\n".join(f"{number} {line}" for number, line in enumerate(texts)), encoding="utf-8")
+    config = tiny_config(dataset=str(text), line_by_line=True, block_size=8, max_steps=None, num_train_epochs=1.0)
+    fit(config, collected.append, output_dir=tmp_path / "run")
+    (plan,) = of(Planned, collected)
+    assert (plan.documents, plan.train_blocks, plan.held_out_blocks) == (20, 16, 4)
+    assert plan.block_size == 8 and plan.steps == 2 and "blocks of up to 8" in in_words(plan)
+    assert any("of the documents are longer than 8 tokens" in event.message for event in of(Warned, collected))
 
 
 def test_whole_words_can_be_masked_in_a_run(tiny_config, tmp_path, collected):

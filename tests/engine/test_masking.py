@@ -113,6 +113,21 @@ def test_masks_do_not_depend_on_batch_size_or_company():
             assert torch.equal(batch.positions, hidden.view(24, -1)[rows].flatten().nonzero().squeeze(1))
 
 
+def test_padding_is_never_chosen_and_changes_no_mask():
+    ids, blocks, starts = random_ids(24), torch.arange(24), torch.ones(24, 128, dtype=torch.bool)
+    rule = replace(RULE, probability=0.5)
+    attention_mask = (torch.arange(128) < torch.arange(20, 44)[:, None]).long()
+    padded = rule(ids, blocks, epoch=1, word_starts=starts, attention_mask=attention_mask)
+    assert padded.tokens == attention_mask.sum()
+    chosen = torch.zeros(ids.numel(), dtype=torch.bool)
+    chosen[padded.positions] = True
+    for row, long in enumerate(range(20, 44)):
+        alone = rule(ids[row : row + 1, :long], blocks[row : row + 1], epoch=1)
+        assert alone.positions.tolist() == chosen.view(24, -1)[row].nonzero().flatten().tolist()
+        assert torch.equal(padded.input_ids[row, :long], alone.input_ids[0])
+        assert torch.equal(padded.input_ids[row, long:], ids[row, long:])
+
+
 def test_masks_are_equal_for_equal_keys_and_differ_by_epoch_seed_and_block():
     ids, blocks = random_ids(8), torch.arange(8)
     first = RULE(ids, blocks, epoch=0)

@@ -65,6 +65,19 @@ def test_gradients_are_those_of_the_whole_model(kind, tiny_model, batch):
         torch.testing.assert_close(mine.grad, other.grad, atol=1e-5, rtol=1e-4, msg=name)
 
 
+@pytest.mark.parametrize("kind", [*KNOWN, *UNKNOWN])
+def test_padding_changes_no_loss(kind, tiny_model, batch):
+    ids, _ = batch
+    model = load_model(str(tiny_model(kind))).eval()
+    alone = [
+        model(row[:long][None], torch.tensor([2]), torch.tensor([7])) for row, long in zip(ids, (9, 24), strict=True)
+    ]
+    ids[0, 9:] = model.tokenizer.pad_token_id
+    attention_mask = torch.arange(24) < torch.tensor([[9], [24]])
+    together = model(ids, torch.tensor([2, 26]), torch.tensor([7, 7]), attention_mask.long())
+    assert together.item() == pytest.approx(sum(alone).item(), rel=1e-5)
+
+
 @pytest.mark.parametrize("kind", ["roberta", "modernbert"])
 def test_no_masked_positions_give_no_loss_but_gradients(kind, tiny_model, batch):
     model = load_model(str(tiny_model(kind)))

@@ -26,7 +26,7 @@ def test_more_devices_and_accumulation_mean_fewer_steps(tiny_config, tmp_path):
 def test_held_out_documents_share_no_text_with_those_learned_from(tiny_config, sample_text, tmp_path):
     prepared = prepare(tiny_config(block_size=8), ignore, tmp_path)
     tokenizer = prepared.model.tokenizer
-    learned, held = (tokenizer.decode(part.ids.flatten()) for part in (prepared.train, prepared.held_out))
+    learned, held = (tokenizer.decode(part.ids) for part in (prepared.train, prepared.held_out))
     paragraphs = sample_text.read_text(encoding="utf-8").strip().split("\n\n")
     assert [(p[20:80] in learned) + (p[20:80] in held) for p in paragraphs[:-5]] == [1] * (len(paragraphs) - 5)
 
@@ -34,7 +34,7 @@ def test_held_out_documents_share_no_text_with_those_learned_from(tiny_config, s
 def test_blocks_longer_than_the_model_reads_are_refused(tiny_config, tmp_path):
     with pytest.raises(ConfigError, match=r"block_size is 257; .* reads at most 256 tokens"):
         prepare(tiny_config(block_size=257), ignore, tmp_path)
-    assert prepare(tiny_config(block_size=256), ignore, tmp_path).train.ids.shape[1] == 256
+    assert prepare(tiny_config(block_size=256), ignore, tmp_path).train.longest == 256
 
 
 def test_masks_spare_every_special_token_of_the_tokenizer(tiny_config, tmp_path):

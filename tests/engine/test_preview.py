@@ -60,7 +60,7 @@ def test_the_block_is_the_one_that_is_learned_from_first_with_its_masks(tiny_tok
     masking = Masking(7, 0.3, tokenizer.mask_token_id, special, len(tokenizer))
     shown = first_block(blocks, masking, tokenizer)
     number = shuffled(len(blocks), seed=7, epoch=0)[:1]
-    ids, _ = blocks.take(number)
+    ids, *_ = blocks.take(number)
     batch = masking(ids, number, epoch=0)
     assert sum(token.tokens for token in shown) == 64
     assert "".join(token.text for token in shown) == tokenizer.decode(ids[0].tolist())

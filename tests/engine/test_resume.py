@@ -111,8 +111,9 @@ def test_a_run_does_not_go_on_with_another_text(tiny_config, sample_text, tmp_pa
         {"gradient_accumulation_steps": 2, "per_device_train_batch_size": 5},
         {"whole_word_mask": True, "lr_scheduler_type": "cosine"},
         {"from_scratch": "32x2x2x400", "optim": "muon"},
+        {"line_by_line": True, "whole_word_mask": True},
     ],
-    ids=["plain", "accumulated", "whole words", "from scratch"],
+    ids=["plain", "accumulated", "whole words", "from scratch", "line by line"],
 )
 def test_stopped_in_the_middle_of_an_epoch_and_resumed(changes, config, stop_at, tmp_path):
     settings, whole, parts = config(**changes), [], []

@@ -36,6 +36,7 @@ def assess(config: TrainConfig, *, held_out_only: bool = False) -> dict[str, Any
             min(config.block_size, model.max_tokens),
             Path(scratch) / "blocks.ids",
             whole_words=config.whole_word_mask,
+            line_by_line=config.line_by_line,
         )
         result = evaluate_model(
             model,

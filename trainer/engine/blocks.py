@@ -1,4 +1,4 @@
-"""Documents -> tokens -> blocks of equal length, in one file on disk that is mapped, never loaded."""
+"""Documents -> tokens -> blocks: packed, or one for each document; in a file on disk that is mapped, never loaded."""
 
 from __future__ import annotations
 
@@ -22,33 +22,58 @@ from trainer.engine.masking import DOCUMENTS, shuffled
 
 @dataclass(frozen=True, slots=True)
 class Blocks:
-    """Packed examples of `block_size` tokens; one shorter block when there is too little text for a whole one."""
+    """Training examples, one after the other: all of `block_size` tokens, or each as long as its document."""
 
-    ids: np.ndarray  # (blocks, tokens)
-    word_starts: np.ndarray | None  # (blocks, tokens), bool; only for whole-word masking
+    ids: np.ndarray  # (tokens,)
+    word_starts: np.ndarray | None  # (tokens,), bool; only for whole-word masking
+    bounds: np.ndarray  # (blocks + 1,): block b is ids[bounds[b] : bounds[b + 1]]
+    padding_id: int
     words: int
     tokens: int  # before the last remainder was dropped
+    truncated: int  # documents of which only the beginning is here
     digest: str  # of these tokens: whether a later process has cut the same text
 
     def __len__(self) -> int:
-        return len(self.ids)
+        return len(self.bounds) - 1
 
-    def take(self, indices: Tensor) -> tuple[Tensor, Tensor | None]:
-        """The ids (blocks, tokens) of some blocks as int64, and where words begin in them."""
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest block."""
+        return int(np.diff(self.bounds).max(initial=0))
+
+    def take(self, indices: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """Some blocks as int64, padded to the longest of them; where words begin; and the attention mask.
+
+        Shapes: (blocks, tokens) each; the last (1: token, 0: padding) is None where nothing is padded.
+        """
         rows = indices.numpy()
-        starts = None if self.word_starts is None else torch.from_numpy(self.word_starts[rows])
-        return torch.from_numpy(self.ids[rows].astype(np.int64)), starts
+        starts, lengths = self.bounds[rows, None], self.bounds[rows + 1, None] - self.bounds[rows, None]
+        columns = np.arange(lengths.max())
+        real = columns < lengths
+        places = starts + np.minimum(columns, lengths - 1)
+        ids = torch.from_numpy(np.where(real, self.ids[places], self.padding_id).astype(np.int64))
+        word_starts = None if self.word_starts is None else torch.from_numpy(self.word_starts[places])
+        return ids, word_starts, None if real.all() else torch.from_numpy(real.astype(np.int64))
 
 
 def make_blocks(
-    batches: Iterable[list[str]], tokenizer: Any, block_size: int, path: Path, *, whole_words: bool = False
+    batches: Iterable[list[str]],
+    tokenizer: Any,
+    block_size: int,
+    path: Path,
+    *,
+    whole_words: bool = False,
+    line_by_line: bool = False,
 ) -> Blocks:
     """Tokenizes every document with its special tokens, concatenates and cuts; only the last remainder is dropped.
 
-    Memory holds one batch of documents. Source: the tutorial's `group_texts`, without its loss at each batch's end.
+    With `line_by_line` each document is a block, truncated at `block_size`; otherwise one shorter block is made of a
+    text too short for a whole one. Memory holds one batch of documents, and where blocks begin. Source: the tutorial's
+    `group_texts`, without its loss at each batch's end; `run_mlm.py`'s option.
     """
     dtype = np.dtype(np.uint16 if len(tokenizer) <= 1 << 16 else np.uint32)
-    words = tokens = 0
+    words = tokens = truncated = 0
+    lengths = [np.empty(0, np.int64)]  # of the documents
     digest = hashlib.sha256()
     path.parent.mkdir(parents=True, exist_ok=True)
     # Written beside and renamed: another rank may have the old file mapped.
@@ -56,24 +81,34 @@ def make_blocks(
     with ids_path.open("wb") as ids_file, starts_path.open("wb") as starts_file:
         for texts in batches:
             with blamed_on_model("The model failed on the text"):
-                encodings = _encode(tokenizer, texts, whole_words)
+                encodings = _encode(tokenizer, texts, whole_words, block_size if line_by_line else None)
             flat = np.fromiter(chain.from_iterable(encoding.ids for encoding in encodings), dtype)
             ids_file.write(flat.tobytes())
             digest.update(flat.tobytes())
             words += sum(len(text.split()) for text in texts)
             tokens += len(flat)
+            if line_by_line:
+                lengths.append(np.array([len(encoding.ids) for encoding in encodings]))
+                truncated += sum(bool(encoding.overflowing) for encoding in encodings)
             if whole_words:
                 starts_file.write(np.concatenate([_word_starts(encoding.word_ids) for encoding in encodings]).tobytes())
-    block_size = min(block_size, max(tokens, 1))
-    blocks = tokens // block_size
+    if line_by_line:
+        every = np.concatenate(lengths)
+        bounds = np.concatenate([[0], every[every > 0]]).cumsum()  # some tokenizers leave nothing of a text
+        digest.update(bounds.tobytes())
+    else:
+        bounds = np.arange(0, tokens + 1, min(block_size, max(tokens, 1)))
     for unfinished, file, item_size in ((ids_path, path, dtype.itemsize), (starts_path, path.with_suffix(".words"), 1)):
-        os.truncate(unfinished, min(unfinished.stat().st_size, blocks * block_size * item_size))
+        os.truncate(unfinished, min(unfinished.stat().st_size, int(bounds[-1]) * item_size))
         os.replace(unfinished, file)
     return Blocks(
-        ids=_mapped(path, dtype, (blocks, block_size)),
-        word_starts=_mapped(path.with_suffix(".words"), np.dtype(bool), (blocks, block_size)) if whole_words else None,
+        ids=_mapped(path, dtype, int(bounds[-1])),
+        word_starts=_mapped(path.with_suffix(".words"), np.dtype(bool), int(bounds[-1])) if whole_words else None,
+        bounds=bounds,
+        padding_id=tokenizer.pad_token_id or 0,
         words=words,
         tokens=tokens,
+        truncated=truncated,
         digest=digest.hexdigest(),
     )
 
@@ -109,12 +144,16 @@ def _whole_groups(documents: Documents, mixed: list[int], most: int) -> list[int
     return held
 
 
-def _encode(tokenizer: Any, texts: list[str], whole_words: bool) -> list[Any]:
-    """The encodings of whole texts. Where words begin costs the tokenizer time of its own, so it is asked if wanted."""
+def _encode(tokenizer: Any, texts: list[str], whole_words: bool, most: int | None) -> list[Any]:
+    """The encodings of texts, at `most` so long. Where words begin costs time of its own, so it is asked if wanted."""
     backend = tokenizer.backend_tokenizer
     backend.no_padding()  # tokenizer.json may ask for either
     backend.no_truncation()
-    return (backend.encode_batch if whole_words else backend.encode_batch_fast)(texts)
+    if most:
+        backend.enable_truncation(most)
+    encodings = (backend.encode_batch if whole_words else backend.encode_batch_fast)(texts)
+    backend.no_truncation()  # which would be saved with the model
+    return encodings
 
 
 def _word_starts(word_ids: list[int | None]) -> np.ndarray:
@@ -123,5 +162,5 @@ def _word_starts(word_ids: list[int | None]) -> np.ndarray:
     return np.array([now is None or now != before for now, before in pairs], dtype=bool)
 
 
-def _mapped(path: Path, dtype: np.dtype, shape: tuple[int, int]) -> np.ndarray:
-    return np.memmap(path, dtype, "r", shape=shape) if shape[0] else np.empty(shape, dtype)
+def _mapped(path: Path, dtype: np.dtype, length: int) -> np.ndarray:
+    return np.memmap(path, dtype, "r", shape=(length,)) if length else np.empty(0, dtype)

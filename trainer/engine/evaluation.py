@@ -53,9 +53,10 @@ def evaluate_model(
     stride = batch_size * accelerator.num_processes
     for start in range(accelerator.process_index * batch_size, len(blocks), stride):
         indices = torch.arange(start, min(start + batch_size, len(blocks)))
-        ids, word_starts = blocks.take(indices)
-        batch = masking(ids, indices, epoch=HELD_OUT_EPOCH, word_starts=word_starts).to(accelerator.device)
-        logits = model.logits(batch.input_ids, batch.positions).float()
+        ids, word_starts, attention_mask = blocks.take(indices)
+        batch = masking(ids, indices, epoch=HELD_OUT_EPOCH, word_starts=word_starts, attention_mask=attention_mask)
+        batch = batch.to(accelerator.device)
+        logits = model.logits(batch.input_ids, batch.positions, batch.attention_mask).float()
         nats = torch.nn.functional.cross_entropy(logits, batch.targets, reduction="sum")
         correct = (logits.argmax(-1) == batch.targets).sum()
         sums += torch.stack([nats.to(exact), correct.to(exact)])

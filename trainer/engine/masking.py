@@ -44,16 +44,21 @@ class MaskedBatch:
     input_ids: Tensor  # (blocks, tokens)
     positions: Tensor  # (masked,) into the flattened blocks, ascending
     targets: Tensor  # (masked,) the tokens that stood there
+    attention_mask: Tensor | None = None  # (blocks, tokens), 0 at padding; None where there is none
+
+    @property
+    def tokens(self) -> int:
+        """How many there are, padding aside."""
+        return self.input_ids.numel() if self.attention_mask is None else int(self.attention_mask.sum())
 
     def to(self, device: torch.device) -> MaskedBatch:
         """The same batch on `device`."""
-        return MaskedBatch(
-            *(part.to(device, non_blocking=True) for part in (self.input_ids, self.positions, self.targets))
-        )
+        parts = (self.input_ids, self.positions, self.targets, self.attention_mask)
+        return MaskedBatch(*(part if part is None else part.to(device, non_blocking=True) for part in parts))
 
     def without_targets(self) -> MaskedBatch:
         """The same blocks with nothing to guess."""
-        return MaskedBatch(self.input_ids, self.positions[:0], self.targets[:0])
+        return MaskedBatch(self.input_ids, self.positions[:0], self.targets[:0], self.attention_mask)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +71,19 @@ class Masking:
     special_ids: tuple[int, ...]
     vocabulary_size: int
 
-    def __call__(self, ids: Tensor, blocks: Tensor, *, epoch: int, word_starts: Tensor | None = None) -> MaskedBatch:
+    def __call__(
+        self,
+        ids: Tensor,
+        blocks: Tensor,
+        *,
+        epoch: int,
+        word_starts: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+    ) -> MaskedBatch:
         """Hides tokens of the blocks numbered `blocks`.
 
         Shapes: ids (blocks, tokens); blocks (blocks,); word_starts (blocks, tokens), true where a word begins, makes
-        whole words be chosen together.
+        whole words be chosen together; attention_mask (blocks, tokens), 0 at padding, which is never chosen.
         """
         position = torch.arange(ids.shape[1], device=ids.device)
         block = blocks[:, None]
@@ -79,6 +92,8 @@ class Masking:
             unit = torch.where(word_starts, unit, 0).cummax(dim=1).values
         chosen = uniform(self.seed, CHOICE, epoch, block, unit) < self.probability
         chosen &= ~torch.isin(ids, torch.tensor(self.special_ids, device=ids.device))
+        if attention_mask is not None:
+            chosen &= attention_mask.bool()
 
         action = uniform(self.seed, ACTION, epoch, block, position)
         replacement = hashed(self.seed, REPLACEMENT, epoch, block, position) % self.vocabulary_size
@@ -87,7 +102,7 @@ class Masking:
         hidden = torch.where(randomized, replacement, hidden)
 
         positions = chosen.flatten().nonzero().squeeze(1)
-        return MaskedBatch(hidden, positions, ids.flatten()[positions])
+        return MaskedBatch(hidden, positions, ids.flatten()[positions], attention_mask)
 
 
 def _mix(x: Tensor) -> Tensor:

@@ -55,9 +55,11 @@ class MaskedLanguageModel(nn.Module):
             hidden = self.model.base_model(**batch)[0]  # (texts, tokens, width)
             return self.head(self.model, hidden.flatten(0, 1)[positions])
 
-    def forward(self, input_ids: Tensor, positions: Tensor, targets: Tensor) -> Tensor:
+    def forward(
+        self, input_ids: Tensor, positions: Tensor, targets: Tensor, attention_mask: Tensor | None = None
+    ) -> Tensor:
         """The loss in nats, summed over the masked positions."""
-        logits = self.logits(input_ids, positions).float()
+        logits = self.logits(input_ids, positions, attention_mask).float()
         return nn.functional.cross_entropy(logits, targets, reduction="sum")
 
     @property

@@ -84,6 +84,7 @@ def prepare(
             config.block_size,
             output_dir / BLOCKS / f"{part}.ids",
             whole_words=config.whole_word_mask,
+            line_by_line=config.line_by_line,
         )
         for part, indices in (("train", learned), ("held_out", held))
     )
@@ -91,6 +92,10 @@ def prepare(
         raise DataError("There is no text to learn from.", "Use more text, or a smaller test_size.")
     if not len(held_out) and config.test_size:
         emit(Warned(message="The text is a single document, so nothing is held out and no perplexity can be measured."))
+    if cut_off := train.truncated + held_out.truncated:
+        share = cut_off / (len(train) + len(held_out))
+        said = f"{share:.1%} of the documents are longer than {config.block_size} tokens: their ends are left out."
+        emit(Warned(message=f"{said} Raise block_size, or don't take the text line_by_line."))
     _check_known(unknown_share(train, model.tokenizer), model.tokenizer, emit)
     global_batch = global_batch or config.per_device_train_batch_size * config.gradient_accumulation_steps
     plan = _plan(config, documents, held, model, train, held_out, global_batch)
@@ -161,10 +166,11 @@ def _plan(
         train_blocks=len(train),
         held_out_blocks=len(held_out),
         held_out_documents=len(held),
-        block_size=train.ids.shape[1],
+        block_size=train.longest,
         steps=config.max_steps or max(1, math.ceil(config.num_train_epochs * steps_per_epoch)),
         steps_per_epoch=steps_per_epoch,
         parameters=sum(p.numel() for p in model.parameters()),
         architecture=type(model.model).__name__,
         masked_positions_only=model.head is not None,
+        line_by_line=config.line_by_line,
     )

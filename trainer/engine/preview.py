@@ -92,10 +92,12 @@ def _factor(documents: Documents, most: int | None) -> float:
 
 def _about_text(texts: list[str], lengths: list[int], duplicates: float, plan: Planned) -> list[str]:
     warnings = []
-    if 0 < plan.held_out_blocks * plan.block_size < FEW_HELD_OUT:
+    if 0 < plan.tokens * plan.held_out_blocks / (plan.train_blocks + plan.held_out_blocks) < FEW_HELD_OUT:
         warnings.append("Very little text is held out: the perplexity will be a rough figure. Use more text.")
     if len(lengths) > 1 and median(lengths) < SHORT_TOKENS:
-        warnings.append(f"Most documents have fewer than {SHORT_TOKENS} tokens, so each block mixes many of them.")
+        few = f"Most documents have fewer than {SHORT_TOKENS} tokens"
+        mixed = "so each block mixes many of them. With line_by_line each is learned from alone."
+        warnings.append(f"{few}: little to guess a hidden word from." if plan.line_by_line else f"{few}, {mixed}")
     whole = "".join(texts)
     if len(MARKUP.findall(whole)) * MARKUP_EVERY > len(whole):
         warnings.append("The text looks like markup (tags or templates), which the model would learn, too. Clean it.")

@@ -17,7 +17,7 @@ LONGEST = 8  # tokens that one character may take
 def first_block(blocks: Blocks, masking: Masking, tokenizer: Any) -> list[ShownToken]:
     """The block that is learned from first, with its masks of the first epoch."""
     number = shuffled(len(blocks), seed=masking.seed, epoch=0)[:1]
-    ids, word_starts = blocks.take(number)
+    ids, word_starts, _ = blocks.take(number)
     batch = masking(ids, number, epoch=0, word_starts=word_starts)
     original, seen = ids[0].tolist()[:MOST], batch.input_ids[0].tolist()
     guessed = set(batch.positions.tolist())

@@ -99,12 +99,12 @@ class Training:
             optimizer.zero_grad()
         self.step += 1
         self.window_masked += masked
-        self.window_tokens += sum(batch.input_ids.numel() for batch in batches)
+        self.window_tokens += sum(batch.tokens for batch in batches)
         self.window_steps += 1
         self.pace.note_step(time.monotonic() - began)
 
     def _backward(self, batch: MaskedBatch, masked: int) -> None:
-        nats = self.wrapped(batch.input_ids, batch.positions, batch.targets)
+        nats = self.wrapped(batch.input_ids, batch.positions, batch.targets, batch.attention_mask)
         self.window_nats += nats.detach()
         # The exchange between ranks takes the mean of their gradients; the sum over all, divided once, is wanted.
         self.accelerator.backward(nats * (self.accelerator.num_processes / max(masked, 1)))
@@ -120,8 +120,9 @@ class Training:
             size = math.ceil(len(rows) / ranks)
         batches = []
         for blocks in rows.split(size):
-            ids, word_starts = self.train.take(blocks)
-            batches.append(self.masking(ids, blocks, epoch=epoch, word_starts=word_starts))
+            ids, word_starts, attention_mask = self.train.take(blocks)
+            batch = self.masking(ids, blocks, epoch=epoch, word_starts=word_starts, attention_mask=attention_mask)
+            batches.append(batch)
         return batches
 
     def _learning_rate(self) -> float:

@@ -39,9 +39,11 @@ def measured(config: TrainConfig, prepared: Prepared, chosen: hardware.Hardware)
         while time.monotonic() - began < SECONDS or len(times) < 2:
             start = time.monotonic()
             rows = batches[len(times) % len(batches)]
-            ids, word_starts = prepared.train.take(rows)
-            batch = prepared.masking(ids, rows, epoch=0, word_starts=word_starts).to(torch.device(chosen.device))
-            (model(batch.input_ids, batch.positions, batch.targets) / max(1, len(batch.targets))).backward()
+            ids, word_starts, attention_mask = prepared.train.take(rows)
+            batch = prepared.masking(ids, rows, epoch=0, word_starts=word_starts, attention_mask=attention_mask)
+            batch = batch.to(torch.device(chosen.device))
+            nats = model(batch.input_ids, batch.positions, batch.targets, batch.attention_mask)
+            (nats / max(1, len(batch.targets))).backward()
             for optimizer in chosen_optimizers:
                 optimizer.step()
                 optimizer.zero_grad()

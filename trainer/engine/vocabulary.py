@@ -15,7 +15,7 @@ def unknown_share(blocks: Blocks, tokenizer: Any) -> float:
     """Which share of the tokens, special ones aside, the tokenizer has no entry for."""
     if tokenizer.unk_token_id is None or not len(blocks):
         return 0.0
-    ids = blocks.ids[: max(1, LOOKED_AT // blocks.ids.shape[1])]
+    ids = blocks.ids[:LOOKED_AT]
     unknown = int((ids == tokenizer.unk_token_id).sum())
     special = [i for i in tokenizer.all_special_ids if i != tokenizer.unk_token_id]
     return unknown / max(1, ids.size - int(np.isin(ids, special).sum()))

@@ -17,7 +17,7 @@ CURVES = "curves.png"
 LICENCES = ("apache-2.0", "mit", "cc-by-4.0", "cc-by-sa-4.0", "cc-by-nc-4.0", "cc0-1.0", "openrail", "other")
 LANGUAGES = {"English": "en", "100 languages": "multilingual"}
 TOLD = (  # the settings that stand in the card, where they are on
-    "block_size", "mlm_probability", "whole_word_mask", "num_train_epochs", "max_steps", "max_seconds",
+    "block_size", "line_by_line", "mlm_probability", "whole_word_mask", "num_train_epochs", "max_steps", "max_seconds",
     "per_device_train_batch_size", "gradient_accumulation_steps", "optim", "learning_rate", "weight_decay",
     "warmup_ratio", "lr_scheduler_type", "max_grad_norm", "test_size", "max_documents", "seed", "from_scratch",
 )  # fmt: skip
@@ -142,10 +142,11 @@ def _training(run: TrainedRun) -> str:
 
 def _limits(run: TrainedRun) -> str:
     about = next((f" {preset.about}" for preset in DATASETS if preset.id == run.config.dataset), "")
+    examples = "single documents of up to" if run.config.line_by_line else "blocks of"
     limits = [
         "It guesses words that are likely in texts like those it learned from; it is no source of facts.",
         f"It repeats the choices and the biases of its texts and of the model it began with.{about}",
-        f"It learned on blocks of {run.planned.get('block_size') or run.config.block_size} tokens.",
+        f"It learned on {examples} {run.planned.get('block_size') or run.config.block_size} tokens.",
     ]
     if not run.completed:
         limits.append("The training had not come to its planned end when this was published.")

@@ -72,6 +72,7 @@ LABELS = {
     "learning_rate": "Learning rate",
     "per_device_train_batch_size": "Batch size",
     "block_size": "Block size",
+    "line_by_line": "One document, one example",
     "mlm_probability": "Masked share",
     "test_size": "Held-out share",
     "optim": "Optimizer",
