@@ -125,13 +125,28 @@ def test_bad_input_is_refused_in_one_sentence_and_nothing_is_left_behind(case, t
     assert sum(file.stat().st_size for file in tmp_path.rglob("scratch/**/*") if file.is_file()) < 20_000_000
 
 
-def test_in_the_shell_bad_input_is_one_line_and_exit_code_2(tmp_path, capsys, monkeypatch):
+@pytest.mark.parametrize("case", BAD)
+def test_in_the_shell_bad_input_is_one_line_and_exit_code_2(case, tmp_path, capsys, monkeypatch):
+    name, content, said = BAD[case]
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
     (tmp_path / "temporary").mkdir()
-    (tmp_path / "a.jsonl").write_bytes(BAD["JSONL with a broken line"][1])
-    assert main(["fit", "--dataset", str(tmp_path / "a.jsonl")]) == 2
-    assert re.fullmatch(r"error: Line 6 of 'a\.jsonl' is not valid JSON: .*\n", capsys.readouterr().err)
-    assert not list((tmp_path / "temporary").iterdir()) and not (tmp_path / "home").exists()
+    (tmp_path / name).write_bytes(content)
+    assert main(["fit", "--dataset", str(tmp_path / name), "--output", str(tmp_path / "run")]) == 2
+    assert re.fullmatch(rf"error: .*{said}.*\n", capsys.readouterr().err)
+    assert not list((tmp_path / "temporary").iterdir()) and not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("command", ["fit", "preview"])
+def test_a_single_word_is_too_little_to_learn_from(command, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("trainer.engine.hardware.limit_time", lambda seconds: None)  # of this process
+    monkeypatch.setattr("trainer.engine.hardware.limit_memory", lambda: None)
+    (tmp_path / "a.txt").write_text("water\n")
+    monkeypatch.chdir(tmp_path)
+    assert main([command, "--dataset", "a.txt"]) == 2
+    assert capsys.readouterr().err == (
+        "error: There is too little text to learn from: only 'water'. Use some sentences at least.\n"
+    )
+    assert [file.name for file in tmp_path.iterdir()] == ["a.txt"]
 
 
 def test_a_file_that_is_too_large_is_refused_by_its_size_with_the_limit(tmp_path):

@@ -15,6 +15,7 @@ from trainer.engine.gate import admit
 from trainer.engine.sources import Texts, read_texts, title_of_source
 from trainer.errors import DataError
 
+WORD_CHARACTERS = 40  # longer ones are sentences of a language that puts no spaces between words
 LOOK_BYTES = 1 << 20  # of a large file, for a look at its columns
 
 
@@ -62,7 +63,14 @@ def check_documents(config: TrainConfig) -> None:
         path = Path(config.dataset).expanduser()
         if config.dataset != "bundled" and path.is_file():
             admit(path, Path(folder) / "judged")
-        load_documents(config, Path(folder), sample_bytes=LOOK_BYTES)
+        check_length(load_documents(config, Path(folder), sample_bytes=LOOK_BYTES))
+
+
+def check_length(documents: Documents) -> None:
+    """Raises: DataError for a text of a single word: there is nothing to guess it from."""
+    text = documents.rows[0]["text"]
+    if len(documents) == 1 and len(text) <= WORD_CHARACTERS and len(text.split()) == 1:
+        raise DataError(f"There is too little text to learn from: only {text!r}.", "Use some sentences at least.")
 
 
 def _full(texts: Texts, config: TrainConfig) -> Dataset:

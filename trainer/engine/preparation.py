@@ -14,7 +14,7 @@ from transformers import AutoTokenizer
 from trainer.config import TrainConfig
 from trainer.engine.blocks import Blocks, make_blocks, split_documents
 from trainer.engine.checkpoint import replace_folder
-from trainer.engine.documents import Documents, check_documents, load_documents
+from trainer.engine.documents import Documents, check_documents, check_length, load_documents
 from trainer.engine.masking import Masking
 from trainer.engine.model import MaskedLanguageModel, check_model, load_model
 from trainer.engine.scratch import new_model, shape_of, train_tokenizer
@@ -69,6 +69,7 @@ def prepare(
     """
     emit(PhaseChanged(phase="Reading the text"))
     documents = load_documents(config, output_dir / BLOCKS, sample_bytes=sample_bytes)
+    check_length(documents)
     learned, held = split_documents(documents, test_size=config.test_size, seed=config.seed)
     model = _model(config, documents, learned, emit, output_dir / TOKENIZER, precision)
 

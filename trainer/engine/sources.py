@@ -139,15 +139,27 @@ def _in_words(config: TrainConfig, split: str) -> Iterator[None]:
 def _reading_error(what: str, split: str, said: str) -> DataError:
     line = next(iter(said.strip().splitlines()), "")[:300]
     if names := re.search(r'Unknown split "(.*)"\. Should be one of (\[.*\])', line):
-        there = ", ".join(re.findall(r"'([^']+)'", names[2]))
-        return DataError(f"{what} has no split {names[1]!r}.", f"Its splits are: {there}.")
+        return DataError(f"{what} has no split {names[1]!r}.", f"Its splits are: {_listed(names[2])}.")
+    if names := re.search(r"BuilderConfig '(.*)' not found\. Available: (\[.*\])", line):
+        fix = f"Its configurations are: {_listed(names[2])}."
+        return DataError(f"{what} has no configuration {names[1]!r}.", fix)
+    if names := re.search(r"Config name is missing\..*?(\[.*?\])", said, re.DOTALL):
+        return DataError(f"{what} has several configurations.", f"Set dataset_config to one of: {_listed(names[1])}.")
     if "corresponds to no data" in line:
         return DataError(f"The split {split!r} is empty.", "Choose a slice with rows in it.")
     if "Unrecognized instruction" in line or "Unrecognized split" in line:
         return DataError(f"split is {split!r}, which is no split or slice.", "Write train, or train[:5000].")
     if "scripts are no longer supported" in line:
         return DataError(f"{what} is only a program that would fetch it, which is not run here.", "Choose another.")
+    if "Couldn't cast" in said or "All the data files must have the same columns" in said:
+        files = f"The files of {what[0].lower()}{what[1:]} have different columns."
+        return DataError(files, "Choose another, or a configuration of it.")
     return DataError(f"{what} could not be read: {line}", "Check file, split and configuration.")
+
+
+def _listed(names: str) -> str:
+    """The strings of a Python list, read out."""
+    return ", ".join(re.findall(r"'([^']+)'", names))
 
 
 def title_of_source(config: TrainConfig) -> str:
