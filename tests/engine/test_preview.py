@@ -73,11 +73,19 @@ def test_the_block_is_the_one_that_is_learned_from_first_with_its_masks(tiny_tok
 @pytest.mark.parametrize("name", ["roberta", "klue-roberta", "bert-base-uncased"])
 def test_no_character_of_korean_or_japanese_is_cut_in_half(shared, name, tmp_path):
     texts = ["물이 끓는다. 한국어 문장입니다. 빛은 빠르다. " * 3, "水は百度で沸騰する。鬱蒼とした森。🙂 " * 3]
+    texts += [(shared / "texts" / text).read_text("utf-8")[:3000] for text in ("ko_kornlu.txt", "ja_aozora_terada.txt")]
     tokenizer = transformers.AutoTokenizer.from_pretrained(shared / "tokenizers" / name)
-    blocks = make_blocks([texts], tokenizer, 400, tmp_path / "a.ids")
-    masking = Masking(1, 0.15, tokenizer.mask_token_id, tuple(tokenizer.all_special_ids), len(tokenizer))
-    shown = first_block(blocks, masking, tokenizer)
-    assert not any("\ufffd" in token.text + token.seen for token in shown[:-1])
+    for size in (400, 31):  # short blocks begin and end within characters
+        blocks = make_blocks([texts], tokenizer, size, tmp_path / f"{size}.ids")
+        for seed in range(1, 9):
+            masking = Masking(seed, 0.15, tokenizer.mask_token_id, tuple(tokenizer.all_special_ids), len(tokenizer))
+            shown = first_block(blocks, masking, tokenizer)
+            assert not any("\ufffd" in token.text + token.seen for token in shown)
+            ids, *_ = blocks.take(shuffled(len(blocks), seed=seed, epoch=0)[:1])
+            assert min(160, size) <= sum(token.tokens for token in shown) <= size
+            whole = tokenizer.decode(ids[0].tolist(), clean_up_tokenization_spaces=False).replace("\ufffd", "")
+            joined = "".join(token.text for token in shown).replace("(part of a character)", "")
+            assert whole.startswith(joined) and (size == 400 or len(joined) == len(whole))
     if name == "roberta":
         assert any(token.tokens > 1 for token in shown)
 

@@ -11,7 +11,8 @@ from trainer.previews import CHANGED, HIDDEN, KEPT, ShownToken
 MOST = 160  # tokens shown
 CUT = "\ufffd"  # what stands for half a character
 PART = "(part of a character)"
-LONGEST = 8  # tokens that one character may take
+LONGEST = 32  # tokens shown as one: those of a byte-level vocabulary may begin and end within characters
+CONTEXT = 8  # tokens before a piece that decide whether it begins with a space
 
 
 def first_block(blocks: Blocks, masking: Masking, tokenizer: Any) -> list[ShownToken]:
@@ -19,20 +20,20 @@ def first_block(blocks: Blocks, masking: Masking, tokenizer: Any) -> list[ShownT
     number = shuffled(len(blocks), seed=masking.seed, epoch=0)[:1]
     ids, word_starts, _ = blocks.take(number)
     batch = masking(ids, number, epoch=0, word_starts=word_starts)
-    original, seen = ids[0].tolist()[:MOST], batch.input_ids[0].tolist()
+    original, seen = ids[0].tolist(), batch.input_ids[0].tolist()
     guessed = set(batch.positions.tolist())
     shown, start = [], 0
-    while start < len(original):
+    while start < min(MOST, len(original)):
         end = start + 1
         text = _piece(original, start, end, tokenizer)
-        while CUT in text and end < min(len(original), start + LONGEST):
+        while text.endswith(CUT) and end < min(len(original), start + LONGEST):
             end += 1
             text = _piece(original, start, end, tokenizer)
         fates = [_fate(original[at], seen[at], tokenizer) for at in range(start, end) if at in guessed]
         fate = next((fate for fate in (HIDDEN, CHANGED, KEPT) if fate in fates), None)
         shown.append(
             ShownToken(
-                text=text,
+                text=text.strip(CUT) or (PART if CUT in text else text),  # a block may begin and end within one
                 tokens=end - start,
                 special=original[start] in tokenizer.all_special_ids,
                 fate=fate,
@@ -45,7 +46,7 @@ def first_block(blocks: Blocks, masking: Masking, tokenizer: Any) -> list[ShownT
 
 def _piece(ids: list[int], start: int, end: int, tokenizer: Any) -> str:
     """The text that tokens add to those before them: WordPiece writes its spaces only between words."""
-    context = max(0, start - LONGEST)
+    context = max(0, start - CONTEXT)
     before = tokenizer.decode(ids[context:start], clean_up_tokenization_spaces=False)
     whole = tokenizer.decode(ids[context:end], clean_up_tokenization_spaces=False)
     return str(whole.removeprefix(before) if whole.startswith(before) else tokenizer.decode(ids[start:end]))

@@ -28,7 +28,12 @@ from trainer.ui.runs_tab import RunsTab
 from trainer.ui.visitors import Visitors
 from trainer.ui.words import FILL_TAB, RUNS_TAB, TAGLINE, TITLE, TRAIN_TAB
 
-SYSTEM_FONTS = ("ui-sans-serif", "system-ui", "-apple-system", "Segoe UI", "Roboto", "Noto Sans", "sans-serif")
+SYSTEM_FONTS = (
+    "ui-sans-serif", "system-ui", "-apple-system", "Segoe UI", "Roboto", "Noto Sans",
+    # for what those have no characters of: Korean, Japanese, Chinese
+    "Apple SD Gothic Neo", "Malgun Gothic", "Noto Sans CJK KR", "Hiragino Sans", "Yu Gothic", "Noto Sans CJK JP",
+    "PingFang SC", "Microsoft YaHei", "Noto Sans CJK SC", "sans-serif",
+)  # fmt: skip
 
 
 def build_page(
