@@ -178,6 +178,26 @@ def write_weights() -> Callable[..., None]:
     return write
 
 
+@pytest.fixture
+def opened_files() -> Iterator[Callable[[Path], list[str]]]:
+    """Called with a folder, a list that grows by each file below it that this process opens from then on."""
+    watched: list[tuple[str, list[str]]] = []
+
+    def hear(event: str, arguments: tuple[Any, ...]) -> None:
+        if watched and event == "open" and isinstance(arguments[0], str):
+            for folder, opened in watched:
+                if arguments[0].startswith(folder):
+                    opened.append(arguments[0])
+
+    def below(folder: Path) -> list[str]:
+        watched.append((f"{folder}{os.sep}", []))
+        return watched[-1][1]
+
+    sys.addaudithook(hear)  # there is no way to take it off again: it hears nothing once the test is over
+    yield below
+    watched.clear()
+
+
 @pytest.fixture(scope="session")
 def thousand_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home with 1,000 finished runs of 62 events each. Not to be changed."""

@@ -90,7 +90,7 @@ class Launch:
             time.sleep(0.01)
 
     def ended(self):
-        returncode = self.launcher.wait(60)
+        returncode = self.launcher.wait(240)
         return returncode, self.log.read_text()[-3000:]
 
 

@@ -12,7 +12,7 @@ from trainer.config import TrainConfig
 from trainer.errors import TrainerError
 from trainer.recipe import python_script, shell_command
 from trainer.runs.folder import RUN_ID
-from trainer.ui.events import QUIET
+from trainer.ui.events import CHOSEN, QUIET
 from trainer.ui.words import MY_FILE, PASTE
 
 KINDS = (("Python script", "python"), ("Shell command", "shell"), ("Settings as JSON", "json"))
@@ -40,7 +40,7 @@ def build_code_panel(source: Any, dataset: Any, file: Any, model: Any, settings:
     panel.expand(lambda: True, None, opened, **QUIET).then(show, fields, codes, **QUIET)
     panel.collapse(lambda: False, None, opened, **QUIET)
     for field in fields:
-        field.change(follow, [opened, *fields], codes, trigger_mode="always_last", **QUIET)
+        field.change(follow, [opened, *fields], codes, **CHOSEN)
 
 
 def code_of(values: Mapping[str, Any]) -> list[str]:

@@ -12,7 +12,7 @@ from trainer.runs.comparison import ComparedSetting, compared, measured_apart
 from trainer.runs.ownership import OwnRuns
 from trainer.runs.view import RunView
 from trainer.ui import charts
-from trainer.ui.events import QUIET
+from trainer.ui.events import CHOSEN, QUIET
 from trainer.ui.visitors import Visitors
 from trainer.ui.words import APART, CUT_DIFFERENTLY, DIFFERS, UNKNOWN, amount, label_of
 
@@ -42,7 +42,7 @@ class Comparison:
             close = gr.Button("Close the comparison", size="sm", elem_id="close-comparison")
         self.outputs = [self.ids, self.column, self.legend, self.loss, self.perplexity, self.figures, self.settings]
         inputs = [visitors.key, self.ids, self.only]
-        self.only.input(visitors.own(_settings), inputs, self.settings, **QUIET)
+        self.only.input(visitors.own(_settings), inputs, self.settings, **CHOSEN)
         close.click(lambda: gr.update(visible=False), None, self.column, **QUIET)
 
     def shown(self, runs: OwnRuns, views: list[RunView], only_differences: bool) -> list[Any]:

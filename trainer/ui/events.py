@@ -14,7 +14,9 @@ from trainer.errors import TrainerError
 
 # Plumbing of the page: not in the API's documentation, no spinner over what is being read, no waiting in line.
 QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "queue": False}
-# The same for what may fail: only the queue carries an error's words to the page.
+# The same for what a hand chooses: the last choice holds. By itself Gradio drops one made while it answers another.
+CHOSEN: dict[str, Any] = QUIET | {"trigger_mode": "always_last"}
+# Plumbing for what may fail: only the queue carries an error's words to the page.
 QUEUED: dict[str, Any] = QUIET | {"queue": True, "concurrency_limit": 8, "concurrency_id": "start"}
 # Questions to a model: many at once, for those that wait together are answered together, but fewer than Gradio has
 # threads (40), so that the page goes on. Those about whole files, which take long, keep nobody else waiting.

@@ -17,7 +17,7 @@ from trainer.runs.preview import PreviewService
 from trainer.runs.uploads import keep_files, keep_text
 from trainer.ui import form
 from trainer.ui.code_panel import build_code_panel
-from trainer.ui.events import QUEUED, QUIET, spoken
+from trainer.ui.events import CHOSEN, QUEUED, QUIET, spoken
 from trainer.ui.live_view import LiveView
 from trainer.ui.preview_panel import preview_panel
 from trainer.ui.visitors import MAKE_KEY, Visitors
@@ -97,13 +97,13 @@ def build_fine_tune_tab(
     # `input` comes of a visitor's hand alone: settings copied from a run stay as they are.
     source.input(
         lambda origin, name: form.suited_split(name if origin == READY_MADE else None),
-        [source, dataset], settings["split"], **QUIET,
+        [source, dataset], settings["split"], **CHOSEN,
     )  # fmt: skip
     source.change(_show_source, source, [ready_made, file, pasted], **QUIET)
     dataset.change(lambda name: gr.update(info=form.about_dataset(name)), dataset, dataset, **QUIET)
-    dataset.input(form.suited_split, dataset, settings["split"], **QUIET)
+    dataset.input(form.suited_split, dataset, settings["split"], **CHOSEN)
     model.change(lambda name: gr.update(info=form.about_model(name)), model, model, **QUIET)
-    model.input(form.beginner_values, model, suited, **QUIET)
+    model.input(form.beginner_values, model, suited, **CHOSEN)
 
     def asked(runs: OwnRuns, origin: str, name: str, paths: list[str] | None, text: str, *values: Any) -> TrainConfig:
         brought = _brought(runs, origin, paths, text)
@@ -127,7 +127,7 @@ def build_fine_tune_tab(
     key, refreshed = visitors.key, (live.update, live.inputs, outputs)
     live.picker.focus(visitors.own(lambda runs, run: gr.update(choices=live.choices(runs, run))), [key, live.picker],
                       live.picker, **QUIET)  # fmt: skip
-    picked = live.picker.input(lambda run: run, live.picker, live.watched, **QUIET)
+    picked = live.picker.input(lambda run: run, live.picker, live.watched, **CHOSEN)
     picked.success(*refreshed, **QUIET)
     inputs = [key, source, dataset, file, pasted, model, *settings.values()]
     looked_at.connect(previews, visitors, asked, inputs, [file.upload])

@@ -14,7 +14,7 @@ from trainer.runs.ownership import OwnRuns
 from trainer.runs.view import RunView
 from trainer.ui import form
 from trainer.ui.comparison import FEWEST, MOST, Comparison
-from trainer.ui.events import QUEUED, QUIET, afterwards, spoken
+from trainer.ui.events import CHOSEN, QUEUED, QUIET, afterwards, spoken
 from trainer.ui.fine_tune_tab import FineTuneTab
 from trainer.ui.runs_table import build_runs_table, news
 from trainer.ui.visitors import Visitors
@@ -71,7 +71,7 @@ class RunsTab:
         for other in others:
             other.select(lambda: gr.Timer(active=False), None, self.timer, **QUIET)
         self.timer.tick(*refreshed, **QUIET)
-        self.table.input(own(self.choose), chosen, [*self.buttons.values(), *self.drawers], **QUIET)
+        self.table.input(own(self.choose), chosen, [*self.buttons.values(), *self.drawers], **CHOSEN)
 
         opened = click["open"](spoken(own(self.open)), chosen, [tabs, tune.live.watched], **QUEUED)
         opened = opened.success(tune.live.update, tune.live.inputs, tune.shown, **QUIET)
