@@ -8,6 +8,7 @@ from typing import Any
 import datasets
 from datasets import Dataset
 
+from trainer.engine.mapped import stretches
 from trainer.errors import DataError
 
 USUAL_COLUMNS = ("answers.text", "text", "content", "document", "body", "article", "sentence")
@@ -54,7 +55,11 @@ def only_text(rows: Dataset, columns: list[str]) -> Dataset:
         table = (dict(zip(batch, values, strict=True)) for values in zip(*batch.values(), strict=True))
         return {"text": [text_of(row, columns) for row in table]}
 
-    return rows.map(joined, batched=True, remove_columns=rows.column_names, features=TEXT)
+    parts = (
+        part.map(joined, batched=True, remove_columns=rows.column_names, features=TEXT)
+        for part in stretches(rows, range(len(rows)))
+    )
+    return datasets.concatenate_datasets(list(parts)) if len(rows) else Dataset.from_dict({"text": []}, TEXT)
 
 
 def text_of(row: Mapping[str, Any], columns: list[str]) -> str:

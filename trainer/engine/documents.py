@@ -8,14 +8,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import datasets
+import numpy as np
+import pyarrow.compute as pc
 from datasets import Dataset
 
 from trainer.config import TrainConfig
 from trainer.engine.gate import admit
+from trainer.engine.mapped import stretches
 from trainer.engine.sources import Texts, read_texts, title_of_source
 from trainer.errors import DataError
 
 WORD_CHARACTERS = 40  # longer ones are sentences of a language that puts no spaces between words
+PART_CHARACTERS = 1_000_000
 LOOK_BYTES = 1 << 20  # of a large file, for a look at its columns
 
 
@@ -34,10 +38,10 @@ class Documents:
         return len(self.rows)
 
     def batches(self, indices: list[int], size: int = 1000) -> Iterator[list[str]]:
-        """The texts of the documents `indices`, `size` at a time."""
-        chosen = self.rows.select(indices)
-        for batch in chosen.iter(batch_size=size):
-            yield batch["text"]
+        """The texts of the documents `indices`, up to `size` at a time, and fewer where they are long."""
+        for rows in stretches(self.rows, indices):
+            for batch in rows.iter(batch_size=size):
+                yield from _parts(batch["text"])
 
 
 def load_documents(config: TrainConfig, scratch: Path | None = None, *, sample_bytes: int | None = None) -> Documents:
@@ -73,14 +77,25 @@ def check_length(documents: Documents) -> None:
         raise DataError(f"There is too little text to learn from: only {text!r}.", "Use some sentences at least.")
 
 
+def _parts(texts: list[str]) -> Iterator[list[str]]:
+    """The texts, in parts of about a million characters: what is made of a part lies in memory at once."""
+    part, characters = [], 0
+    for text in texts:
+        part.append(text)
+        characters += len(text)
+        if characters >= PART_CHARACTERS:
+            yield part
+            part, characters = [], 0
+    if part:
+        yield part
+
+
 def _full(texts: Texts, config: TrainConfig) -> Dataset:
-    full = texts.rows.filter(_has_text, input_columns="text", batched=True)
+    lengths = [pc.binary_length(rows["text"]) for rows in texts.rows.with_format("arrow").iter(100_000)]
+    has_text = np.concatenate([np.empty(0, bool), *(np.asarray(part) > 0 for part in lengths)])
+    full = texts.rows if has_text.all() else texts.rows.select(np.flatnonzero(has_text))
     if not len(full):
         raise DataError(
             f"The text of {title_of_source(config)} is empty.", "Choose a file or column that has text in it."
         )
     return full
-
-
-def _has_text(texts: list[str]) -> list[bool]:
-    return [bool(text) for text in texts]
