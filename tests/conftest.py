@@ -213,7 +213,7 @@ def thousand_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         return StepLogged(step=step, epoch=step / 20, loss=5.0, learning_rate=1e-4, grad_norm=1.0,
                           tokens_per_second=9e3, elapsed_seconds=step)  # fmt: skip
 
-    started = RunStarted(device="cpu", device_name="chip", processes=1, threads=2, precision="float32", compile=False,
+    started = RunStarted(device="cpu", device_name="chip", processes=1, threads=2, precision="float32",
                          versions={"torch": "2"})  # fmt: skip
     told: list[Event] = [started, PhaseChanged(phase="Training"), evaluated(0)]
     told += [event for step in range(1, 56) for event in (logged(step), *([evaluated(step)] * (step % 18 == 0)))]

@@ -103,9 +103,12 @@ def test_unknown_name_with_nothing_near_lists_all_settings() -> None:
         ("max_steps", "", None),
         ("max_steps", None, None),
         ("probe_text", "", None),
-        ("compile", True, True),
-        ("compile", "true", True),
-        ("compile", "False", False),
+        ("whole_word_mask", True, True),
+        ("whole_word_mask", "true", True),
+        ("whole_word_mask", "False", False),
+        ("compile", True, "on"),
+        ("compile", "false", "off"),
+        ("compile", "auto", "auto"),
         ("model", "a/b", "a/b"),
     ],
 )
@@ -133,10 +136,11 @@ def test_value_from_json_or_command_line_becomes_the_fields_type(name: str, give
         ("learning_rate", {}),
         ("max_steps", "none"),
         ("max_steps", math.nan),
-        ("compile", 1),
-        ("compile", "yes"),
+        ("whole_word_mask", 1),
+        ("whole_word_mask", "yes"),
+        ("whole_word_mask", None),
+        ("whole_word_mask", []),
         ("compile", None),
-        ("compile", []),
         ("model", 5),
         ("model", None),
         ("probe_text", ["<mask>"]),
@@ -155,7 +159,7 @@ def test_what_is_no_number_is_refused_from_python_too(value: Any) -> None:
 
 def test_json_round_trip_keeps_every_field() -> None:
     changed = TrainConfig(
-        model="a/b", max_steps=7, compile=True, learning_rate=3e-4, probe_text="水は<mask>い。", from_scratch="mini"
+        model="a/b", max_steps=7, compile="on", learning_rate=3e-4, probe_text="水は<mask>い。", from_scratch="mini"
     )
     for config in (TrainConfig(), changed):
         assert TrainConfig.from_dict(json.loads(config.to_json())) == config

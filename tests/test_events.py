@@ -18,7 +18,6 @@ STARTED = events.RunStarted(
     processes=1,
     threads=2,
     precision="bf16",
-    compile=False,
     versions={"torch": "2"},
 )
 PLANNED = events.Planned(

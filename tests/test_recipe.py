@@ -36,7 +36,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "from nothing": {"from_scratch": "mini"},
     "from nothing, nothing held out": {"from_scratch": "64x2x2x600", "test_size": 0.0},
     "a budget": {"max_seconds": 60.0, "early_stopping_patience": 2, "eval_steps": 10, "max_documents": 100},
-    "fast": {"compile": True, "precision": "bf16", "max_steps": 7, "gradient_accumulation_steps": 4},
+    "fast": {"compile": "on", "precision": "bf16", "max_steps": 7, "gradient_accumulation_steps": 4},
 }
 
 

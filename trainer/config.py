@@ -16,6 +16,7 @@ SCHEDULES = ("linear", "cosine", "constant")
 OPTIMIZERS = ("adamw", "muon")
 MISTYPED = (KeyError, TypeError, ValueError, OverflowError)  # what reading a value as a type may raise
 PRECISIONS = ("auto", "float32", "bf16")
+SWITCH = ("auto", "on", "off")
 MASK = r"(?i:<mask>|\[mask\])|_{3,}"  # as people write it
 SHAPE = re.compile(r"mini|\d{1,9}x\d{1,9}x\d{1,9}x\d{1,9}", re.ASCII)
 # The smallest vocabulary holds all bytes and the special tokens.
@@ -82,7 +83,9 @@ class TrainConfig:
     lr_scheduler_type: str = setting("linear", "How the rate falls.", choices=SCHEDULES)
     max_grad_norm: float | None = setting(1.0, "Longest gradient let through.", low=1e-3, high=1e3)
     precision: str = setting("auto", "Arithmetic; weights are float32.", choices=PRECISIONS)
-    compile: bool = setting(False, "Compile the model with `torch.compile`.")
+    compile: str = setting(
+        "auto", "Compile the model with `torch.compile`: by itself for runs of 5,000 steps and more.", choices=SWITCH
+    )
     eval_steps: int | None = setting(None, "Steps between evaluations; once an epoch when empty.", low=1, high=10**9)
     logging_steps: int = setting(5, "Steps between points of the training curve.", low=1, high=10**6)
     save_steps: int | None = setting(
@@ -180,6 +183,8 @@ def _of_type(f: Field[Any], value: Any) -> Any:
         if optional:
             return None
         raise TypeError
+    if f.metadata["choices"] == SWITCH and str(value).lower() in ("true", "false"):  # what it was in 0.1's first runs
+        return "on" if str(value).lower() == "true" else "off"
     if base == "bool":
         return {"true": True, "false": False}[str(value).lower()]
     if isinstance(value, bool) or not isinstance(value, str if base == "str" else (int, float, str)):

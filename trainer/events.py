@@ -33,7 +33,6 @@ class RunStarted(Event):
     processes: int
     threads: int
     precision: str  # arithmetic: "float32" or "bf16"
-    compile: bool
     versions: dict[str, str]
     resumed_from_step: int | None = None
 
@@ -63,6 +62,7 @@ class Planned(Event):
     parameters: int
     architecture: str
     masked_positions_only: bool
+    compile: bool = False
     line_by_line: bool = False  # a document is a block; the longest has `block_size` tokens
 
 

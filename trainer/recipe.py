@@ -170,7 +170,7 @@ def _training(config: TrainConfig) -> Iterator[str]:
     else:
         settings["save_strategy"] = "no"
     settings |= {"remove_unused_columns": False} if config.whole_word_mask else {}
-    settings |= {"torch_compile": True} if config.compile else {}
+    settings |= {"torch_compile": True} if config.compile == "on" else {}
     yield "\n# Muon is not among the Trainer's optimizers: AdamW does all of it here." if config.optim == "muon" else ""
     yield "\narguments = TrainingArguments(\n"
     yield from (f"    {name}={_literal(v)},\n" for name, v in settings.items())

@@ -69,7 +69,7 @@ def events() -> list[Any]:
     measured = {"masked_tokens": 1234, "accuracy": 0.25}
     told: list[Any] = [
         RunStarted(
-            device="cpu", device_name="AMD EPYC", processes=1, threads=2, precision="float32", compile=False,
+            device="cpu", device_name="AMD EPYC", processes=1, threads=2, precision="float32",
             versions={"torch": "2.13.0", "transformers": "5.23.0"},
         ),
         Planned(

@@ -59,7 +59,7 @@ with folder.hold():
         signal.signal(signal.SIGTERM, lambda number, frame: folder.request_stop())
     resumed = 1 if folder.has_checkpoints() else None
     folder.append(RunStarted(device="cpu", device_name="chip", processes=1, threads=1, precision="float32",
-                             compile=False, versions={}, resumed_from_step=resumed))
+                             versions={}, resumed_from_step=resumed))
     folder.append(StepLogged(step=1, epoch=0.1, loss=1.0, learning_rate=1.0, grad_norm=1.0,
                              tokens_per_second=1.0, elapsed_seconds=0.1))
     if todo == "litter":
@@ -106,7 +106,7 @@ class ToldRun:
 
     def begins(self, resumed_from_step=None):
         chip = {"device": "cuda", "device_name": "NVIDIA T4", "processes": 1, "threads": 2, "precision": "bf16"}
-        self.tell(RunStarted(**chip, compile=False, versions={}, resumed_from_step=resumed_from_step))
+        self.tell(RunStarted(**chip, versions={}, resumed_from_step=resumed_from_step))
 
     def plans(self):
         self.tell(PLANNED)

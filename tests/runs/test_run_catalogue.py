@@ -12,9 +12,7 @@ from trainer.events import Finished, RunStarted
 from trainer.runs.folder import RunFolder
 from trainer.runs.manager import RunManager
 
-STARTED = RunStarted(
-    device="cpu", device_name="chip", processes=1, threads=1, precision="float32", compile=False, versions={}
-)
+STARTED = RunStarted(device="cpu", device_name="chip", processes=1, threads=1, precision="float32", versions={})
 
 
 STOPPED = Finished(reason="stopped", step=3, elapsed_seconds=1.0, model=None)

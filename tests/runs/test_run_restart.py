@@ -82,7 +82,7 @@ def test_a_clock_set_back_an_hour_bends_neither_durations_nor_order(stage, monke
     chip = {"device": "cpu", "device_name": "chip", "processes": 1, "threads": 1, "precision": "float32"}
     folder = RunFolder(stage.home / "20260101-120000-quiet-otter")
     folder.write_config(manager.view(first).config)
-    folder.append(RunStarted(**chip, compile=False, versions={}))
+    folder.append(RunStarted(**chip, versions={}))
     rest = {"loss": 1.0, "learning_rate": 1.0, "grad_norm": 1.0, "tokens_per_second": 1.0, "elapsed_seconds": 0.1}
     folder.append(StepLogged(step=1, epoch=0.1, **rest))
     monkeypatch.setattr(time, "time", lambda: real() - 3600)

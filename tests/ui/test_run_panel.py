@@ -21,7 +21,7 @@ from trainer.ui.visitors import Visitors
 
 HURTFUL = "<script>alert(1)</script>"
 STARTED = RunStarted(
-    device="cpu", device_name="A <fast> chip", processes=1, threads=2, precision="float32", compile=False, versions={}
+    device="cpu", device_name="A <fast> chip", processes=1, threads=2, precision="float32", versions={}
 )
 
 

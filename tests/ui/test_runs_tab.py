@@ -25,9 +25,7 @@ from trainer.ui.live_view import PICKED_FROM, LiveView
 from trainer.ui.runs_tab import RunsTab
 from trainer.ui.visitors import Visitors
 
-STARTED = RunStarted(
-    device="cpu", device_name="chip", processes=1, threads=2, precision="float32", compile=False, versions={}
-)
+STARTED = RunStarted(device="cpu", device_name="chip", processes=1, threads=2, precision="float32", versions={})
 FINISHED = Finished(reason="completed", step=10, elapsed_seconds=1.0, model="model")
 
 

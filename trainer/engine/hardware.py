@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import platform
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +28,13 @@ def choose(precision: str = "auto") -> Hardware:
     if precision == "auto":
         precision = "bf16" if _has_fast_bf16(device) else "float32"
     return Hardware(device, _name(device), torch.get_num_threads(), precision)
+
+
+def can_compile() -> bool:
+    """Whether `torch.compile` finds what turns its code into a program: Triton for a GPU, a C++ compiler for a processor."""
+    if torch.cuda.is_available():
+        return importlib.util.find_spec("triton") is not None
+    return not torch.backends.mps.is_available() and shutil.which(os.environ.get("CXX", "g++")) is not None
 
 
 def limit_memory() -> None:

@@ -92,7 +92,6 @@ def _fit(config: TrainConfig, emit: Emit, should_stop: Callable[[], bool], outpu
             processes=accelerator.num_processes,
             threads=chosen.threads,
             precision=chosen.precision,
-            compile=config.compile,
             versions=versions(),
             resumed_from_step=state.get("step"),
         )

@@ -12,6 +12,7 @@ from typing import Any
 from transformers import AutoTokenizer
 
 from trainer.config import TrainConfig
+from trainer.engine import hardware
 from trainer.engine.blocks import Blocks, make_blocks, split_documents
 from trainer.engine.checkpoint import replace_folder
 from trainer.engine.documents import Documents, check_documents, check_length, load_documents
@@ -24,6 +25,7 @@ from trainer.events import Emit, PhaseChanged, Planned, Warned
 from trainer.presets import MULTILINGUAL, title_of
 
 BLOCKS = "blocks"  # folder of the tokens while a run works on them
+COMPILED_STEPS = 5000  # of a run that is worth the minute or two that compiling takes
 MANY_UNKNOWN, MOST_UNKNOWN = 0.01, 0.5  # shares of the tokens: a warning, a refusal
 TOKENIZER = "tokenizer"  # folder of a tokenizer made for this run
 
@@ -158,6 +160,8 @@ def _plan(
     global_batch: int,
 ) -> Planned:
     steps_per_epoch = math.ceil(len(train) / global_batch)
+    steps = config.max_steps or max(1, math.ceil(config.num_train_epochs * steps_per_epoch))
+    pays = steps >= COMPILED_STEPS and not config.line_by_line and hardware.can_compile()
     return Planned(
         text_column=documents.text_column,
         documents=len(documents),
@@ -168,10 +172,11 @@ def _plan(
         held_out_blocks=len(held_out),
         held_out_documents=len(held),
         block_size=train.longest,
-        steps=config.max_steps or max(1, math.ceil(config.num_train_epochs * steps_per_epoch)),
+        steps=steps,
         steps_per_epoch=steps_per_epoch,
         parameters=sum(p.numel() for p in model.parameters()),
         architecture=type(model.model).__name__,
         masked_positions_only=model.head is not None,
+        compile=config.compile == "on" or (config.compile == "auto" and pays),
         line_by_line=config.line_by_line,
     )

@@ -49,7 +49,7 @@ class Training:
         self.saved_step: int | None = None
 
         self.model = prepared.model.to(accelerator.device)  # the module itself; `wrapped` is what ranks share
-        if config.compile:
+        if self.plan.compile:
             self.model.compile()
         self.wrapped, *self.optimizers = accelerator.prepare(self.model, *optimizers(self.model, config))
         floats = 3 * sum(p.numel() for p in self.model.parameters())  # weights, and AdamW's two moments of each
