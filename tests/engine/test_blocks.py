@@ -159,7 +159,7 @@ def test_a_vocabulary_above_65536_keeps_its_ids(tmp_path):
 def test_blocks_are_mapped_from_disk_and_leave_no_drafts(bundled, tiny_tokenizer, tmp_path):
     blocks = make_blocks(bundled.batches(list(range(9))), tiny_tokenizer("bpe"), 8, tmp_path / "b" / "train.ids")
     assert isinstance(blocks.ids, np.memmap) and blocks.ids.dtype == np.uint16
-    assert sorted(file.name for file in (tmp_path / "b").iterdir()) == ["train.ids", "train.words"]
+    assert sorted(file.name for file in (tmp_path / "b").iterdir()) == ["train.bounds", "train.ids", "train.words"]
 
 
 @pytest.mark.parametrize("test_size", [0.01, 0.2, 0.5, 0.9])

@@ -356,7 +356,7 @@ def test_long_gradients_are_cut_to_the_limit(tiny_config, tmp_path, monkeypatch)
 
 def test_a_run_leaves_only_what_belongs_to_it(tiny_config, tmp_path):
     fit(tiny_config(save_steps=3), output_dir=tmp_path)
-    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["checkpoints", "model"]
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["blocks", "checkpoints", "model"]
     assert {"config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"} == {
         file.name for file in (tmp_path / "model").iterdir()
     }

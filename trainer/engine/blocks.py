@@ -74,17 +74,15 @@ def make_blocks(
     dtype = np.dtype(np.uint16 if len(tokenizer) <= 1 << 16 else np.uint32)
     words = tokens = truncated = 0
     lengths = [np.empty(0, np.int64)]  # of the documents
-    digest = hashlib.sha256()
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Written beside and renamed: another rank may have the old file mapped.
-    ids_path, starts_path = path.with_suffix(f".{os.getpid()}.tmp"), path.with_suffix(f".{os.getpid()}.words")
-    with ids_path.open("wb") as ids_file, starts_path.open("wb") as starts_file:
+    # Written beside and renamed: another rank, or another run, may have the old files mapped.
+    unfinished = path.with_name(f"{path.stem}-{os.getpid()}.tmp")
+    with unfinished.open("wb") as ids_file, unfinished.with_suffix(".words").open("wb") as starts_file:
         for texts in batches:
             with blamed_on_model("The model failed on the text"):
                 encodings = _encode(tokenizer, texts, whole_words, block_size if line_by_line else None)
             flat = np.fromiter(chain.from_iterable(encoding.ids for encoding in encodings), dtype)
             ids_file.write(flat.tobytes())
-            digest.update(flat.tobytes())
             words += sum(len(text.split()) for text in texts)
             tokens += len(flat)
             if line_by_line:
@@ -95,22 +93,41 @@ def make_blocks(
     if line_by_line:
         every = np.concatenate(lengths)
         bounds = np.concatenate([[0], every[every > 0]]).cumsum()  # some tokenizers leave nothing of a text
-        digest.update(bounds.tobytes())
     else:
         bounds = np.arange(0, tokens + 1, min(block_size, max(tokens, 1)))
-    for unfinished, file, item_size in ((ids_path, path, dtype.itemsize), (starts_path, path.with_suffix(".words"), 1)):
-        os.truncate(unfinished, min(unfinished.stat().st_size, int(bounds[-1]) * item_size))
-        os.replace(unfinished, file)
-    return Blocks(
-        ids=_mapped(path, dtype, int(bounds[-1])),
-        word_starts=_mapped(path.with_suffix(".words"), np.dtype(bool), int(bounds[-1])) if whole_words else None,
-        bounds=bounds,
-        padding_id=tokenizer.pad_token_id or 0,
-        words=words,
-        tokens=tokens,
-        truncated=truncated,
-        digest=digest.hexdigest(),
-    )
+    bounds.astype(np.int64).tofile(unfinished.with_suffix(".bounds"))
+    for file, item_size in ((unfinished, dtype.itemsize), (unfinished.with_suffix(".words"), 1)):
+        os.truncate(file, min(file.stat().st_size, int(bounds[-1]) * item_size))
+    for file in _files(unfinished):
+        os.replace(file, path.with_suffix(file.suffix) if file != unfinished else path)
+    return open_blocks(
+        path, padding_id=tokenizer.pad_token_id or 0, words=words, tokens=tokens, truncated=truncated,
+        digest=digest_of(path),
+    )  # fmt: skip
+
+
+def open_blocks(path: Path, **facts: Any) -> Blocks:
+    """The blocks that `make_blocks` wrote there; `facts` are the fields of `Blocks` that no file holds."""
+    ids, word_starts, bounds = _files(path)
+    places = np.fromfile(bounds, np.int64)
+    count = int(places[-1])
+    dtype = np.dtype(np.uint16 if ids.stat().st_size == 2 * count else np.uint32)
+    starts = _mapped(word_starts, np.dtype(bool), count) if word_starts.stat().st_size else None
+    return Blocks(ids=_mapped(ids, dtype, count), word_starts=starts, bounds=places, **facts)
+
+
+def digest_of(path: Path) -> str:
+    """SHA-256 of blocks as they lie on the disk."""
+    digest = hashlib.sha256()
+    for part in _files(path):
+        with part.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()
+
+
+def _files(path: Path) -> tuple[Path, Path, Path]:
+    """Of the tokens, of where words begin (empty if nobody asked), and of where blocks begin."""
+    return path, path.with_suffix(".words"), path.with_suffix(".bounds")
 
 
 def split_documents(documents: Documents, *, test_size: float, seed: int) -> tuple[list[int], list[int]]:

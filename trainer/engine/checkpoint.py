@@ -86,7 +86,7 @@ def set_aside(model: Path, checkpoint: Path) -> None:
     """Keeps the files of `model` with a checkpoint, without copying them where the disk knows links."""
     aside = checkpoint / model.name
     if model.exists() and not aside.exists():
-        replace_folder(aside, lambda folder: shutil.copytree(model, folder, copy_function=_link, dirs_exist_ok=True))
+        replace_folder(aside, lambda folder: shutil.copytree(model, folder, copy_function=link, dirs_exist_ok=True))
 
 
 def take_back(model: Path, checkpoint: Path) -> None:
@@ -114,7 +114,8 @@ def _emptied_on_failure(unfinished: Path) -> Iterator[None]:
         raise
 
 
-def _link(source: str, target: str) -> None:
+def link(source: str, target: str) -> None:
+    """Another name for the same file, or a copy of it."""
     try:
         os.link(source, target)
     except OSError:  # not every file system can

@@ -31,7 +31,7 @@ def choose(precision: str = "auto") -> Hardware:
 
 
 def can_compile() -> bool:
-    """Whether `torch.compile` finds what turns its code into a program: Triton for a GPU, a C++ compiler for a processor."""
+    """Whether `torch.compile` finds what makes programs of its code: Triton for a GPU, or a C++ compiler."""
     if torch.cuda.is_available():
         return importlib.util.find_spec("triton") is not None
     return not torch.backends.mps.is_available() and shutil.which(os.environ.get("CXX", "g++")) is not None

@@ -16,7 +16,8 @@ from trainer.config import TrainConfig
 from trainer.engine import hardware
 from trainer.engine.checkpoint import newest_checkpoint, read_state
 from trainer.engine.failures import in_words
-from trainer.engine.preparation import BLOCKS, Stopped, prepare
+from trainer.engine.kept_blocks import BLOCKS
+from trainer.engine.preparation import TEXT, Stopped, prepare
 from trainer.engine.snapshot import check_snapshot, global_batch_of, restore_snapshot
 from trainer.engine.training import Training
 from trainer.engine.versions import versions
@@ -58,8 +59,11 @@ def fit(
             raise RunError(f"The folder {folder.name!r} already holds a run.", "Resume it, or choose another one.")
         try:
             return _fit(config, emit, should_stop, folder, resume)
-        finally:  # before the last words, for which a full disk may have no room
+        except Exception:  # before the last words, for which a full disk may have no room
             shutil.rmtree(folder / BLOCKS, ignore_errors=True)
+            raise
+        finally:
+            shutil.rmtree(folder / TEXT, ignore_errors=True)
     except Exception as error:
         failure = error if isinstance(error, TrainerError) else in_words(error, config)
         if failure is None:
@@ -112,6 +116,7 @@ def _fit(config: TrainConfig, emit: Emit, should_stop: Callable[[], bool], outpu
             )
     except Stopped:
         return _end("stopped", state.get("step", 0), state.get("elapsed_seconds", 0.0), emit, output_dir)
+    shutil.rmtree(output_dir / TEXT, ignore_errors=True)  # it is blocks now
     training = Training(config, prepared, accelerator, emit, output_dir, began)
     if checkpoint:
         restore_snapshot(training, checkpoint, state)

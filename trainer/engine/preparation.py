@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -16,6 +17,7 @@ from trainer.engine import hardware
 from trainer.engine.blocks import Blocks, make_blocks, split_documents
 from trainer.engine.checkpoint import replace_folder
 from trainer.engine.documents import Documents, check_documents, check_length, load_documents
+from trainer.engine.kept_blocks import BLOCKS, PARTS, Cut, keep, kept, key_of
 from trainer.engine.masking import Masking
 from trainer.engine.model import MaskedLanguageModel, check_model, load_model
 from trainer.engine.scratch import new_model, shape_of, train_tokenizer
@@ -24,7 +26,7 @@ from trainer.errors import ConfigError, DataError, ModelError
 from trainer.events import Emit, PhaseChanged, Planned, Warned
 from trainer.presets import MULTILINGUAL, title_of
 
-BLOCKS = "blocks"  # folder of the tokens while a run works on them
+TEXT = "text"  # folder of what is unpacked and parsed, until it is blocks
 COMPILED_STEPS = 5000  # of a run that is worth the minute or two that compiling takes
 MANY_UNKNOWN, MOST_UNKNOWN = 0.01, 0.5  # shares of the tokens: a warning, a refusal
 TOKENIZER = "tokenizer"  # folder of a tokenizer made for this run
@@ -44,7 +46,7 @@ class Prepared:
     masking: Masking
     plan: Planned
     global_batch: int  # blocks a step, of all processes together
-    documents: Documents
+    documents: Callable[[], Documents]  # read when first asked for, where the blocks were there already
 
 
 def check_sources(config: TrainConfig) -> None:
@@ -64,33 +66,54 @@ def prepare(
     global_batch: int | None = None,
     sample_bytes: int | None = None,
 ) -> Prepared:
-    """Reads the text, loads or makes the model, cuts the blocks.
+    """Loads or makes the model, reads the text and cuts it into blocks, if they are not there from a run before.
 
     `global_batch` is what one process takes when None; `should_stop` is asked now and then; with `sample_bytes` only
     the beginning of a large text is read. Raises: DataError, ModelError, ConfigError; Stopped.
     """
-    emit(PhaseChanged(phase="Reading the text"))
-    documents = load_documents(config, output_dir / BLOCKS, sample_bytes=sample_bytes)
-    check_length(documents)
-    learned, held = split_documents(documents, test_size=config.test_size, seed=config.seed)
-    model = _model(config, documents, learned, emit, output_dir / TOKENIZER, precision)
 
-    emit(PhaseChanged(phase="Cutting the text into blocks"))
+    @functools.cache
+    def read() -> tuple[Documents, list[int], list[int]]:
+        """The text, what of it is learned, and what is held out; only where it must be read."""
+        emit(PhaseChanged(phase="Reading the text"))
+        documents = load_documents(config, output_dir / TEXT, sample_bytes=sample_bytes)
+        check_length(documents)
+        return documents, *split_documents(documents, test_size=config.test_size, seed=config.seed)
+
+    model = _model(config, read, emit, output_dir / TOKENIZER, precision)
     if config.block_size > model.max_tokens:
         reader = "a model made from nothing" if config.from_scratch else repr(title_of(config.model))
         limit = f"{reader} reads at most {model.max_tokens} tokens"
         raise ConfigError([f"block_size is {config.block_size}; {limit}."])
-    train, held_out = (
-        make_blocks(
-            _until(should_stop, documents.batches(indices)),
-            model.tokenizer,
-            config.block_size,
-            output_dir / BLOCKS / f"{part}.ids",
-            whole_words=config.whole_word_mask,
-            line_by_line=config.line_by_line,
+    key = None if sample_bytes else key_of(config, model.tokenizer)
+    cut = kept(key, output_dir)
+    if not cut:
+        documents, *parts = read()
+        emit(PhaseChanged(phase="Cutting the text into blocks"))
+        train, held_out = (
+            make_blocks(
+                _until(should_stop, documents.batches(indices)),
+                model.tokenizer,
+                config.block_size,
+                output_dir / BLOCKS / f"{part}.ids",
+                whole_words=config.whole_word_mask,
+                line_by_line=config.line_by_line,
+            )
+            for part, indices in zip(PARTS, parts, strict=True)
         )
-        for part, indices in (("train", learned), ("held_out", held))
-    )
+        cut = Cut(train, held_out, documents.text_column, len(documents), documents.skipped, len(parts[1]))
+        keep(cut, key, output_dir)
+    _check(cut, config, model.tokenizer, emit)
+    global_batch = global_batch or config.per_device_train_batch_size * config.gradient_accumulation_steps
+    plan = _plan(config, cut, model, global_batch)
+    emit(plan)
+    masking = masking_for(config, model)
+    return Prepared(model, cut.train, cut.held_out, masking, plan, global_batch, lambda: read()[0])
+
+
+def _check(cut: Cut, config: TrainConfig, tokenizer: Any, emit: Emit) -> None:
+    """Refuses blocks that there is nothing to learn from, and warns of others. Raises: DataError, ModelError."""
+    train, held_out = cut.train, cut.held_out
     if not len(train):
         raise DataError("There is no text to learn from.", "Use more text, or a smaller test_size.")
     if not len(held_out) and config.test_size:
@@ -99,11 +122,14 @@ def prepare(
         share = cut_off / (len(train) + len(held_out))
         said = f"{share:.1%} of the documents are longer than {config.block_size} tokens: their ends are left out."
         emit(Warned(message=f"{said} Raise block_size, or don't take the text line_by_line."))
-    _check_known(unknown_share(train, model.tokenizer), model.tokenizer, emit)
-    global_batch = global_batch or config.per_device_train_batch_size * config.gradient_accumulation_steps
-    plan = _plan(config, documents, held, model, train, held_out, global_batch)
-    emit(plan)
-    return Prepared(model, train, held_out, masking_for(config, model), plan, global_batch, documents)
+    # A tokenizer of another language knows few of the words.
+    unknown = unknown_share(train, tokenizer)
+    said = f"The model's tokenizer does not know {unknown:.0%} of this text"
+    other = f"Choose a model for this language, such as {MULTILINGUAL}."
+    if unknown > MOST_UNKNOWN:
+        raise ModelError(f"{said}, so there is nothing to learn.", other)
+    if unknown > MANY_UNKNOWN:
+        emit(Warned(message=f"{said}. {other}"))
 
 
 def _until(should_stop: Callable[[], bool], batches: Iterable[list[str]]) -> Iterator[list[str]]:
@@ -126,7 +152,11 @@ def masking_for(config: TrainConfig, model: MaskedLanguageModel) -> Masking:
 
 
 def _model(
-    config: TrainConfig, documents: Documents, learned: list[int], emit: Emit, tokenizer_dir: Path, precision: str
+    config: TrainConfig,
+    read: Callable[[], tuple[Documents, list[int], list[int]]],
+    emit: Emit,
+    tokenizer_dir: Path,
+    precision: str,
 ) -> MaskedLanguageModel:
     """The model to start from, or a new one; its tokenizer is made once and kept, for a resumed run needs the same."""
     if config.from_scratch is None:
@@ -134,43 +164,27 @@ def _model(
         return load_model(config.model, precision=precision)
     shape = shape_of(config.from_scratch)
     if not tokenizer_dir.exists():
+        documents, learned, _ = read()
         emit(PhaseChanged(phase="Training the tokenizer"))
         tokenizer = train_tokenizer(documents.batches(learned), shape[3])
         replace_folder(tokenizer_dir, tokenizer.save_pretrained)
     return new_model(AutoTokenizer.from_pretrained(tokenizer_dir), shape, precision=precision)
 
 
-def _check_known(unknown: float, tokenizer: Any, emit: Emit) -> None:
-    """A tokenizer of another language knows few of the words. Raises: ModelError when it is less than half."""
-    said = f"The model's tokenizer does not know {unknown:.0%} of this text"
-    other = f"Choose a model for this language, such as {MULTILINGUAL}."
-    if unknown > MOST_UNKNOWN:
-        raise ModelError(f"{said}, so there is nothing to learn.", other)
-    if unknown > MANY_UNKNOWN:
-        emit(Warned(message=f"{said}. {other}"))
-
-
-def _plan(
-    config: TrainConfig,
-    documents: Documents,
-    held: list[int],
-    model: MaskedLanguageModel,
-    train: Blocks,
-    held_out: Blocks,
-    global_batch: int,
-) -> Planned:
+def _plan(config: TrainConfig, cut: Cut, model: MaskedLanguageModel, global_batch: int) -> Planned:
+    train, held_out = cut.train, cut.held_out
     steps_per_epoch = math.ceil(len(train) / global_batch)
     steps = config.max_steps or max(1, math.ceil(config.num_train_epochs * steps_per_epoch))
     pays = steps >= COMPILED_STEPS and not config.line_by_line and hardware.can_compile()
     return Planned(
-        text_column=documents.text_column,
-        documents=len(documents),
-        skipped_documents=documents.skipped,
+        text_column=cut.text_column,
+        documents=cut.documents,
+        skipped_documents=cut.skipped_documents,
         words=train.words + held_out.words,
         tokens=train.tokens + held_out.tokens,
         train_blocks=len(train),
         held_out_blocks=len(held_out),
-        held_out_documents=len(held),
+        held_out_documents=cut.held_out_documents,
         block_size=train.longest,
         steps=steps,
         steps_per_epoch=steps_per_epoch,

@@ -37,7 +37,7 @@ def preview(config: TrainConfig) -> Preview:
     chosen = hardware.choose(config.precision)
     with tempfile.TemporaryDirectory(prefix="mask-studio-") as scratch:
         prepared = prepare(config, told.append, Path(scratch), precision=chosen.precision, sample_bytes=SAMPLE_BYTES)
-        documents, tokenizer = prepared.documents, prepared.model.tokenizer
+        documents, tokenizer = prepared.documents(), prepared.model.tokenizer
         looked_at = next(documents.batches(list(range(min(LOOKED_AT, len(documents))))))
         plan = _scaled(config, prepared)
         scripts = scripts_of(looked_at)
@@ -64,7 +64,7 @@ def preview(config: TrainConfig) -> Preview:
 
 def _scaled(config: TrainConfig, prepared: Prepared) -> Planned:
     """The plan for the whole text where only its beginning was read."""
-    documents, plan = prepared.documents, prepared.plan
+    documents, plan = prepared.documents(), prepared.plan
     factor = _factor(documents, config.max_documents)
     if factor == 1.0:
         return plan
