@@ -25,7 +25,7 @@ def assess(config: TrainConfig, *, held_out_only: bool = False) -> dict[str, Any
     """
     documents = load_documents(config)
     _, held_out = split_documents(documents, test_size=config.test_size, seed=config.seed)
-    chosen = held_out if held_out_only else list(range(len(documents)))
+    chosen = held_out if held_out_only else range(len(documents))
     where = hardware.choose(config.precision)
     accelerator = Accelerator(cpu=where.device == "cpu")
     model = load_model(config.model, precision=where.precision).to(accelerator.device)

@@ -130,35 +130,38 @@ def _files(path: Path) -> tuple[Path, Path, Path]:
     return path, path.with_suffix(".words"), path.with_suffix(".bounds")
 
 
-def split_documents(documents: Documents, *, test_size: float, seed: int) -> tuple[list[int], list[int]]:
+def split_documents(documents: Documents, *, test_size: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """The documents to learn from and those held out, in their order: a given validation split, or chosen by seed.
 
     At least one is on each side; near-duplicates are on the same, unless there is nothing else.
     """
     count = len(documents)
-    if documents.validation:
-        return list(range(count - documents.validation)), list(range(count - documents.validation, count))
+    is_held = np.zeros(count, bool)
     most = min(count - 1, max(1, round(count * test_size))) if test_size else 0
-    mixed = shuffled(count, seed=seed, epoch=0, stream=DOCUMENTS).tolist()
-    held = _whole_groups(documents, mixed, most) if most else []
-    held = held or mixed[:most]
-    return sorted(set(mixed) - set(held)), sorted(held)
+    if documents.validation:
+        is_held[count - documents.validation :] = True
+    elif most:
+        mixed = shuffled(count, seed=seed, epoch=0, stream=DOCUMENTS).numpy()
+        is_held = _whole_groups(documents, mixed, most)
+        if not is_held.any():
+            is_held[mixed[:most]] = True
+    return np.flatnonzero(~is_held), np.flatnonzero(is_held)
 
 
-def _whole_groups(documents: Documents, mixed: list[int], most: int) -> list[int]:
-    """The first documents of `mixed` with all their near-duplicates, up to `most`; larger groups are passed over."""
-    groups, _ = group_documents(documents.batches(list(range(len(documents)))))
-    members: dict[int, list[int]] = {}
-    for document, group in enumerate(groups.tolist()):
-        members.setdefault(group, []).append(document)
-    held: list[int] = []
-    for document in mixed:
-        if len(held) == most:
+def _whole_groups(documents: Documents, mixed: np.ndarray, most: int) -> np.ndarray:
+    """Marks the first of `mixed` with all their near-duplicates, `most` in all; larger groups are passed over."""
+    groups, _ = group_documents(documents.batches(range(len(documents))))
+    sizes = np.bincount(groups)
+    is_chosen = np.zeros(len(groups), bool)  # by group
+    _, first = np.unique(groups[mixed], return_index=True)
+    left = most
+    for group in groups[mixed[np.sort(first)]]:
+        if sizes[group] <= left:
+            is_chosen[group] = True
+            left -= sizes[group]
+        if not left:
             break
-        together = members.pop(groups[document], [])
-        if len(held) + len(together) <= most:
-            held += together
-    return held
+    return is_chosen[groups]
 
 
 def _encode(tokenizer: Any, texts: list[str], whole_words: bool, most: int | None) -> list[Any]:

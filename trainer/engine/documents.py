@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -37,7 +37,7 @@ class Documents:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def batches(self, indices: list[int], size: int = 1000) -> Iterator[list[str]]:
+    def batches(self, indices: Sequence[int] | np.ndarray, size: int = 1000) -> Iterator[list[str]]:
         """The texts of the documents `indices`, up to `size` at a time, and fewer where they are long."""
         for rows in stretches(self.rows, indices):
             for batch in rows.iter(batch_size=size):

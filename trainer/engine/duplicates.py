@@ -8,6 +8,7 @@ for the same. At a Jaccard similarity of 0.9 that finds 99 % of the pairs, at 0.
 from __future__ import annotations
 
 import hashlib
+from array import array
 from collections.abc import Iterable
 
 import numpy as np
@@ -22,27 +23,38 @@ MULTIPLIERS = np.array([0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111
 def group_documents(batches: Iterable[list[str]]) -> tuple[np.ndarray, int]:
     """A group number for each document, the same for near-duplicates, and how many documents repeat an earlier one.
 
-    Groups are numbered by their first documents. Differences in case and spaces don't count.
+    Groups are numbered by their first documents. Differences in case and spaces don't count. Memory holds 40 bytes of
+    each document, and some more while they are compared.
     """
-    parents: list[int] = []
-    first_with: dict[tuple[int, bytes], int] = {}  # a whole text (band 0) or a band's bins -> a document
-    repeated = 0
+    keys = array("Q")
     for texts in batches:
         for text in texts:
-            number = len(parents)
-            parents.append(number)
             plain = " ".join(text.lower().split())
-            whole = hashlib.blake2b(plain.encode("utf-8", "replace"), digest_size=12).digest()
-            keys = [(0, whole), *((1 + band, key) for band, key in enumerate(_bands(plain[:READ])))]
-            repeated += keys[0] in first_with
-            for key in keys:
-                other = _root(parents, first_with.setdefault(key, number))
-                mine = _root(parents, number)
-                parents[max(mine, other)] = min(mine, other)
-    return np.array([_root(parents, number) for number in range(len(parents))], np.int64), repeated
+            whole = _hash(plain.encode("utf-8", "replace"))
+            # Of a short document the whole stands for each band.
+            keys.extend([whole, *(_bands(plain[:READ]) or [whole] * BANDS)])
+    columns = np.frombuffer(keys, np.uint64).reshape(-1, 1 + BANDS)
+    groups = np.arange(len(columns))
+    while True:  # until those who are the same as a third are in one group, too
+        before = groups.copy()
+        for column in columns.T:
+            _take_least(groups, column)
+        if (groups == before).all():
+            return groups, len(columns) - len(np.unique(columns[:, 0]))
 
 
-def _bands(text: str) -> list[bytes]:
+def _take_least(groups: np.ndarray, keys: np.ndarray) -> None:
+    """Gives all documents of a key the least group that one of them has."""
+    order = keys.argsort(kind="stable")
+    ordered = keys[order]
+    starts = np.flatnonzero(np.concatenate([ordered[:1] == ordered[:1], ordered[1:] != ordered[:-1]]))
+    if len(starts) < len(keys):  # else no two have a key in common
+        least = np.minimum.reduceat(groups[order], starts)
+        groups[order] = np.repeat(least, np.diff(starts, append=len(keys)))
+
+
+def _bands(text: str) -> list[int]:
+    """A hash of each band; nothing of a text with too few pieces."""
     data = np.frombuffer(text.encode("utf-8", "replace"), np.uint8)
     count = len(data) - PIECE + 1
     if count < FEWEST:
@@ -55,10 +67,8 @@ def _bands(text: str) -> list[bytes]:
     bins = (pieces >> np.uint64(60)).astype(np.int64)
     least = np.full(BINS, np.iinfo(np.uint64).max, np.uint64)
     np.minimum.at(least, bins, pieces << np.uint64(4))
-    return [band.tobytes() for band in least.reshape(BANDS, -1)]
+    return [_hash(bytes([number]) + band.tobytes()) for number, band in enumerate(least.reshape(BANDS, -1))]
 
 
-def _root(parents: list[int], number: int) -> int:
-    while parents[number] != number:
-        parents[number] = number = parents[parents[number]]
-    return number
+def _hash(data: bytes) -> int:
+    return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "little")

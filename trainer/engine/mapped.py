@@ -9,12 +9,13 @@ from __future__ import annotations
 import pickle
 from collections.abc import Iterator, Sequence
 
+import numpy as np
 from datasets import Dataset
 
 STRETCH_BYTES = 64 << 20
 
 
-def stretches(rows: Dataset, indices: Sequence[int]) -> Iterator[Dataset]:
+def stretches(rows: Dataset, indices: Sequence[int] | np.ndarray) -> Iterator[Dataset]:
     """The rows `indices`, in stretches of about 64 MB; what one has read is given back when the next is taken."""
     count = max(1, len(rows) * STRETCH_BYTES // max(1, rows.data.nbytes))
     packed = pickle.dumps(rows) if rows.cache_files else None  # what lies in files is pickled as their names

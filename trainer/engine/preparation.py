@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from transformers import AutoTokenizer
 
 from trainer.config import TrainConfig
@@ -73,7 +74,7 @@ def prepare(
     """
 
     @functools.cache
-    def read() -> tuple[Documents, list[int], list[int]]:
+    def read() -> tuple[Documents, np.ndarray, np.ndarray]:
         """The text, what of it is learned, and what is held out; only where it must be read."""
         emit(PhaseChanged(phase="Reading the text"))
         documents = load_documents(config, output_dir / TEXT, sample_bytes=sample_bytes)
@@ -153,7 +154,7 @@ def masking_for(config: TrainConfig, model: MaskedLanguageModel) -> Masking:
 
 def _model(
     config: TrainConfig,
-    read: Callable[[], tuple[Documents, list[int], list[int]]],
+    read: Callable[[], tuple[Documents, np.ndarray, np.ndarray]],
     emit: Emit,
     tokenizer_dir: Path,
     precision: str,

@@ -38,11 +38,11 @@ def preview(config: TrainConfig) -> Preview:
     with tempfile.TemporaryDirectory(prefix="mask-studio-") as scratch:
         prepared = prepare(config, told.append, Path(scratch), precision=chosen.precision, sample_bytes=SAMPLE_BYTES)
         documents, tokenizer = prepared.documents(), prepared.model.tokenizer
-        looked_at = next(documents.batches(list(range(min(LOOKED_AT, len(documents))))))
+        looked_at = next(documents.batches(range(min(LOOKED_AT, len(documents)))))
         plan = _scaled(config, prepared)
         scripts = scripts_of(looked_at)
         unknown = unknown_share(prepared.train, tokenizer)
-        groups, _ = group_documents(documents.batches(list(range(len(documents)))))
+        groups, _ = group_documents(documents.batches(range(len(documents))))
         duplicates = 1 - len(set(groups.tolist())) / len(groups)
         block = first_block(prepared.train, prepared.masking, tokenizer)
         lengths = [len(ids) - 2 for ids in tokenizer(looked_at, verbose=False)["input_ids"]]
