@@ -167,3 +167,14 @@ def test_probabilities_sum_to_one_at_each_mask_and_leave_the_mode_as_it_was(tiny
     torch.testing.assert_close(probabilities.sum(dim=1), torch.ones(2))
     assert torch.equal(probabilities, model.probabilities(ids))  # no dropout in it
     assert model.training and model.model.training
+
+
+@pytest.mark.parametrize("architecture", ["roberta", "bert", "modernbert", "distilbert"])
+def test_a_halved_model_answers_almost_as_before_and_scores_the_vocabulary_in_float32(tiny_model, architecture):
+    model = load_model(str(tiny_model(architecture))).eval()
+    ids = model.encode("The Sun is a <mask> star.")
+    whole = model.probabilities(ids).log()
+    model.halve()
+    halved = model.probabilities(ids).log()
+    assert {p.dtype for p in model.model.base_model.parameters()} == {torch.bfloat16, torch.float32}
+    assert halved.dtype == torch.float32 and 0 < (halved - whole).abs().max() < 0.05

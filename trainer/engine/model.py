@@ -37,6 +37,7 @@ class MaskedLanguageModel(nn.Module):
         self.model = model
         self.tokenizer = tokenizer
         self.precision = precision
+        self.is_halved = False
         if precision == "bf16" and not torch.cuda.is_available():
             # Fused attention is slow there: for blocks of 128, explicit products take less than a third of its time.
             model.set_attn_implementation("eager")
@@ -52,8 +53,23 @@ class MaskedLanguageModel(nn.Module):
             batch = {"input_ids": input_ids, "attention_mask": attention_mask}
             if self.head is None:
                 return self.model(**batch).logits.flatten(0, 1)[positions]
-            hidden = self.model.base_model(**batch)[0]  # (texts, tokens, width)
-            return self.head(self.model, hidden.flatten(0, 1)[positions])
+            hidden = self.model.base_model(**batch)[0].flatten(0, 1)[positions]  # (masked, width)
+            if not self.is_halved:
+                return self.head(self.model, hidden)
+        return self.head(self.model, hidden.float())
+
+    def halve(self) -> None:
+        """Keeps the layers' matrices in bf16, for predictions alone; the scores of the vocabulary stay float32.
+
+        A large model waits for its weights to be read, and for its products. Others than those of `HEADS` stay as they
+        are.
+        """
+        if self.head is not None:
+            self.is_halved, self.precision = True, "bf16"
+            self.model.set_attn_implementation("eager")  # as above
+            for module in self.model.base_model.modules():
+                if isinstance(module, nn.Linear):
+                    module.to(torch.bfloat16)
 
     def forward(
         self, input_ids: Tensor, positions: Tensor, targets: Tensor, attention_mask: Tensor | None = None

@@ -31,7 +31,8 @@ class MaskFiller:
     """
 
     def __init__(self, memory_bytes: int = MEMORY_BYTES) -> None:
-        self.models = ModelCache(hardware.choose().device, memory_bytes)
+        here = hardware.choose()
+        self.models = ModelCache(here.device, memory_bytes, precision=here.precision)
 
     def fill(
         self, text: str, model: str = "bundled", top_k: float = 5, targets: Sequence[str] | None = None

@@ -11,6 +11,7 @@ from trainer.errors import ModelError
 from trainer.inference.reader import Reader
 
 MEMORY_BYTES = 2 << 30  # of weights
+LARGE = 20_000_000  # weights: smaller models lie in a processor's caches and gain nothing by bf16
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +27,9 @@ class Loaded:
 class ModelCache:
     """Loads models by name; those unused for longest go when the memory is full."""
 
-    def __init__(self, device: str, memory_bytes: int = MEMORY_BYTES) -> None:
+    def __init__(self, device: str, memory_bytes: int = MEMORY_BYTES, *, precision: str = "float32") -> None:
         self._device = device
+        self._halves = device == "cpu" and precision == "bf16"
         self._memory_bytes = memory_bytes
         self._loaded: OrderedDict[str, Loaded] = OrderedDict()
 
@@ -42,6 +44,8 @@ class ModelCache:
             self._make_room(sum(file.stat().st_size for file in folder.glob("*.safetensors")))
             changed = _changed(folder)
             model = load_model(name).to(self._device).eval()
+            if self._halves and sum(weights.numel() for weights in model.parameters()) >= LARGE:
+                model.halve()
             size = sum(weights.nbytes for weights in [*model.parameters(), *model.buffers()])
             self._make_room(size)
             self._loaded[name] = Loaded(Reader(model), folder, changed, size)
