@@ -94,6 +94,10 @@ WARNED = {
     "few": ("Water boils and ice melts.\n" * 2, "Very little text is held out"),
     "short": ("".join(f"no {number}\n" for number in range(500)), "fewer than 10 tokens"),
     "markup": ("<p>Water <b>boils</b> at</p><br/>\n" * 50, "looks like markup"),
+    "spelled": (
+        "물은 끓고 얼음은 녹는다고 한다.\n" * 50,
+        "reads it byte by byte. Choose a model for this language",
+    ),
     "duplicates": ("Water boils and ice melts in the warm spring.\n" * 40 + "Other text.\n", "repeat others"),
 }
 

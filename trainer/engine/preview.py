@@ -18,6 +18,7 @@ from trainer.engine.scripts import scripts_of
 from trainer.engine.shown_block import first_block
 from trainer.engine.vocabulary import unknown_share
 from trainer.events import Event, Planned, Warned
+from trainer.presets import MULTILINGUAL
 from trainer.previews import Estimate, Preview
 
 SAMPLE_BYTES = 2_000_000  # of a large source
@@ -99,6 +100,9 @@ def _about_text(texts: list[str], lengths: list[int], duplicates: float, plan: P
         mixed = "so each block mixes many of them. With line_by_line each is learned from alone."
         warnings.append(f"{few}: little to guess a hidden word from." if plan.line_by_line else f"{few}, {mixed}")
     whole = "".join(texts)
+    if sum(lengths) > len(whole):
+        spelled = "The model knows hardly a word of this text: it reads it byte by byte."
+        warnings.append(f"{spelled} Choose a model for this language, such as {MULTILINGUAL}.")
     if len(MARKUP.findall(whole)) * MARKUP_EVERY > len(whole):
         warnings.append("The text looks like markup (tags or templates), which the model would learn, too. Clean it.")
     if len(ODD.findall(whole)) * MARKUP_EVERY > len(whole):
