@@ -35,13 +35,18 @@ def serve() -> None:
     from trainer.runs.backends import backend_of
     from trainer.runs.manager import RunManager
     from trainer.runs.preview import PreviewService
+    from trainer.runs.zero_gpu import Slicer, ZeroGpu
+    from trainer.slice import load_engine, slice_of
     from trainer.ui.page import build_page, launch_settings
 
     limits = limits_of(os.environ)
     home, lasting = place_for_runs(os.environ, DEFAULT_HOME)
     auto_resume = os.environ.get("MASK_STUDIO_AUTO_RESUME") == "1"
     backend = backend_of(os.environ)
-    runs = RunManager(home, os.environ, max_queued=limits.max_queued, auto_resume=auto_resume, command=backend.command)
+    runs = RunManager(
+        home, os.environ, max_queued=limits.max_queued, auto_resume=auto_resume,
+        command=backend.command, starts=not isinstance(backend, ZeroGpu),
+    )  # fmt: skip
     fills = FillService()
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))
     on_space = "SPACE_ID" in os.environ
@@ -50,6 +55,10 @@ def serve() -> None:
     # A name is believed only where it comes in a cookie that nobody else can sign.
     sign_in = on_space and all(os.environ.get(name) for name in ("OAUTH_CLIENT_ID", "OAUTH_CLIENT_SECRET"))
     shared = os.environ.get("MASK_STUDIO_SHARED_RUNS", "0" if on_space else "1") == "1"
+    slicer = None
+    if isinstance(backend, ZeroGpu):
+        slicer = Slicer(runs, backend.lent(slice_of), backend.seconds)
+        load_engine()
     page = build_page(
         runs,
         fills,
@@ -61,6 +70,7 @@ def serve() -> None:
         apart=not shared,
         owner=os.environ.get("SPACE_ID", "").partition("/")[0] or None,
         previews=PreviewService(home, os.environ),
+        slicer=slicer,
     )
     hosts = tuple(host.strip() for host in os.environ.get("SPACE_HOST", "").split(",") if host.strip())
     page.launch(prevent_thread_lock=True, **launch_settings(limits, hosts))

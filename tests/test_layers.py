@@ -48,15 +48,18 @@ RULES = {
     "trainer/inference/turns.py": LAYER_1,
     "trainer/inference/": LAYER_1
     | {"trainer.inference", "torch", "transformers", "trainer.engine.hardware", "trainer.engine.model"},
+    "trainer/runs/zero_gpu.py": LAYER_1 | {"trainer.runs", "spaces"},  # where Hugging Face lends a GPU
     "trainer/runs/": LAYER_1 | {"trainer.runs"},
     "trainer/hub/": LAYER_1 | {"trainer.hub", "huggingface_hub", "PIL"},
     # Services come as arguments; the worker's module is standard library alone, and the page names its class.
     "trainer/ui/": LAYER_1
     | {"trainer.ui", "trainer.runs", "trainer.inference.worker", "trainer.hub", "gradio", "pandas", "starlette"},
     "trainer/__main__.py": LAYER_1 | {"trainer.runs", "trainer.engine", "trainer.inference", "trainer.hub"},
+    "trainer/slice.py": LAYER_1 | {"trainer.runs", "trainer.engine"},
     "trainer/": LAYER_1,
     "app.py": LAYER_1
-    | {"trainer.__main__", "trainer.ui", "trainer.runs", "trainer.inference.worker", "trainer.hub", "gradio"},
+    | {"trainer.__main__", "trainer.slice", "trainer.ui", "trainer.runs", "trainer.inference.worker"}
+    | {"trainer.hub", "gradio"},
 }
 # Run in the child process alone.
 IN_THE_CHILD = {

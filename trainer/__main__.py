@@ -20,8 +20,9 @@ from trainer.errors import RunError, TrainerError, TrainingError
 from trainer.events import Event, Failed, Planned, in_words
 from trainer.limits import limits_of
 from trainer.predictions import shown
-from trainer.runs.folder import RunFolder, new_run_id, run_ids
+from trainer.runs.folder import RunFolder, run_ids
 from trainer.runs.history import RunReader
+from trainer.runs.names import new_run_id
 from trainer.runs.ranks import ranks_of
 
 Tell = Callable[[Event, str], None]  # an event, and its line in events.jsonl

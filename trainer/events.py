@@ -114,6 +114,21 @@ class Warned(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GpuLent(Event):
+    """A slice of the run begins, which ends with `Paused` or the run."""
+
+    seconds: float  # after which whoever lends the GPU ends the process
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Paused(Event):
+    """The run was left at a checkpoint, from which the next slice goes on."""
+
+    step: int
+    elapsed_seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Finished(Event):
     """The last event of a run that ended in order."""
 
@@ -179,6 +194,8 @@ def in_words(event: Event) -> str | None:
             return f"held out: loss {event.loss:.4f}, perplexity {perplexity}, accuracy {event.accuracy:.1%}"
         case Warned():
             return f"warning: {event.message}"
+        case Paused():
+            return f"paused at step {event.step}"
         case Finished():
             return f"{event.reason.replace('_', ' ')} at step {event.step} after {event.elapsed_seconds:.1f} s"
     return None

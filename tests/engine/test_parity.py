@@ -124,7 +124,7 @@ def test_the_comparison_notices_a_loss_averaged_per_batch(differences, monkeypat
     def averaged(training, batch, masked):
         nats = training.wrapped(batch.input_ids, batch.positions, batch.targets)
         mean = nats / max(len(batch.targets), 1) / training.config.gradient_accumulation_steps
-        training.window_nats += mean.detach() * masked
+        training.window.nats += mean.detach() * masked
         training.accelerator.backward(mean)
 
     monkeypatch.setattr(Training, "_backward", averaged)

@@ -22,7 +22,7 @@ from trainer.engine.snapshot import check_snapshot, global_batch_of, restore_sna
 from trainer.engine.training import Training
 from trainer.engine.versions import versions
 from trainer.errors import RunError, TrainerError
-from trainer.events import SAVING, Emit, Event, Failed, Finished, PhaseChanged, RunStarted, Warned
+from trainer.events import SAVING, Emit, Event, Failed, Finished, Paused, PhaseChanged, RunStarted, Warned
 
 PREPARATION_TIME = timedelta(hours=12)  # the other ranks wait while the first one reads and cuts the text
 EARLY = ("stopped", "time_budget")
@@ -38,6 +38,11 @@ def never() -> bool:
     return False
 
 
+def without_end(seconds: float) -> bool:
+    """A `should_pause` for runs that may take as long as they need."""
+    return False
+
+
 def fit(
     config: TrainConfig,
     emit: Emit = ignore,
@@ -45,11 +50,14 @@ def fit(
     output_dir: str | Path = "mask-studio-run",
     *,
     resume: bool = False,
-) -> Finished:
+    should_pause: Callable[[float], bool] = without_end,
+) -> Finished | Paused:
     """Fine-tunes a masked language model; `output_dir/model` is the best so far by held-out loss.
 
-    Everything that happens is told to `emit`; the last event is exactly one `Finished` or `Failed`.
+    Everything that happens is told to `emit`; the last event is exactly one `Finished`, `Failed` or `Paused`.
     `should_stop` is asked before every step. With `resume` the run goes on from its newest sound checkpoint.
+    `should_pause`, for a process that is to end before the run does, is asked, too, with the seconds that come before
+    it can end in order; if so the run is saved and left: who resumes it gets what an unbroken run would have become.
     Raises: TrainerError, after it was told as `Failed`.
     """
     folder = Path(output_dir)
@@ -58,7 +66,7 @@ def fit(
         if not resume and any((folder / made).exists() for made in ("checkpoints", "model")):
             raise RunError(f"The folder {folder.name!r} already holds a run.", "Resume it, or choose another one.")
         try:
-            return _fit(config, emit, should_stop, folder, resume)
+            return _fit(config, emit, should_stop, should_pause, folder, resume)
         except Exception:  # before the last words, for which a full disk may have no room
             shutil.rmtree(folder / BLOCKS, ignore_errors=True)
             raise
@@ -73,7 +81,14 @@ def fit(
         raise failure from (None if failure is error else error)
 
 
-def _fit(config: TrainConfig, emit: Emit, should_stop: Callable[[], bool], output_dir: Path, resume: bool) -> Finished:
+def _fit(
+    config: TrainConfig,
+    emit: Emit,
+    should_stop: Callable[[], bool],
+    should_pause: Callable[[float], bool],
+    output_dir: Path,
+    resume: bool,
+) -> Finished | Paused:
     began = time.monotonic()
     warnings: list[str] = []
     checkpoint = newest_checkpoint(output_dir / "checkpoints", warnings.append) if resume else None
@@ -123,25 +138,37 @@ def _fit(config: TrainConfig, emit: Emit, should_stop: Callable[[], bool], outpu
 
     plan, pace = prepared.plan, training.pace
     eval_steps = config.eval_steps or plan.steps_per_epoch
+    begun = training.step
     emit(PhaseChanged(phase="Training"))
     while True:
         # Occasional work first, so that step 0 and the last step are treated like all others.
         log_due = training.step % config.logging_steps == 0
         done = training.step >= plan.steps
-        told = should_stop(), pace.is_out_of_time(), pace.save_is_due(last=done)
-        stop, time_over, may_save = _any(accelerator, *told)
+        evaluation_due = (training.step % eval_steps == 0 or done) and training.step != training.evaluated_step
+        ending = pace.ending_seconds + (pace.evaluation_seconds if evaluation_due else 0.0)
+        pauses = training.step > begun and should_pause(ending)  # every slice gets on, or the run would never end
+        told = should_stop(), pace.is_out_of_time(), pace.save_is_due(last=done), pauses
+        stop, time_over, may_save, pause = _any(accelerator, *told)
         reason = "completed" if done else "stopped" if stop else "time_budget" if time_over else None
         early = reason in EARLY
+        pause = pause and not early
         save_due = training.step % config.save_steps == 0 if config.save_steps else may_save and (log_due or done)
-        evaluation_due = training.step % eval_steps == 0 or reason == "completed"
         if early or evaluation_due or save_due or log_due:
             training.log()
+        if pause:
+            emit(PhaseChanged(phase=SAVING))
+            training.save(paused=True)
+            accelerator.free_memory()
+            paused = Paused(step=training.step, elapsed_seconds=training.elapsed_seconds)
+            emit(paused)
+            return paused
         if early:
             emit(PhaseChanged(phase=SAVING))
             training.save()  # before an evaluation out of turn, of which a resumed run must know nothing
             training.set_model_aside()
             evaluation_due = not _any(accelerator, not pace.has_time_to_evaluate(PATIENT_SECONDS))[0]
-        if evaluation_due and training.step != training.evaluated_step:
+            evaluation_due &= training.step != training.evaluated_step
+        if evaluation_due:
             training.evaluate()
         elif early and not training.evaluated_step:
             training.keep_unmeasured()

@@ -37,16 +37,29 @@ class Pace:
         spent = self._saving_seconds + self._save_seconds
         return (last or now - self._saved_at >= SAVING_PAUSE) and spent <= SAVING_SHARE * (now - self._began)
 
+    @property
+    def spent_seconds(self) -> float:
+        """The time budget that is used up."""
+        return time.monotonic() - self._began
+
+    def go_on(self, spent_seconds: float) -> None:
+        """Count on from what earlier slices of the run have spent of its time budget."""
+        self._began -= spent_seconds
+
+    @property
+    def ending_seconds(self) -> float:
+        """What a further step and a checkpoint may take."""
+        return STEPS_IN_FLIGHT * (self._step_seconds or 0.0) + self._save_seconds
+
     def is_out_of_time(self) -> bool:
         """Whether a further step might end too late; never before the first, so that every slice gets on."""
         if self._max_seconds is None or self._step_seconds is None:
             return False
-        ending = STEPS_IN_FLIGHT * self._step_seconds + self._save_seconds
-        return time.monotonic() - self._began + ending >= self._max_seconds
+        return self.spent_seconds + self.ending_seconds >= self._max_seconds
 
     def has_time_to_evaluate(self, patience_seconds: float) -> bool:
         """Whether an evaluation out of turn takes no longer than `patience_seconds`, nor than the budget has left."""
         left = patience_seconds
         if self._max_seconds is not None:
-            left = min(left, self._max_seconds - (time.monotonic() - self._began))
+            left = min(left, self._max_seconds - self.spent_seconds)
         return self.evaluation_seconds <= left

@@ -30,8 +30,8 @@ WEIGHTS, OPTIMIZER = "model.safetensors", "optimizer.pt"
 FREE_TO_CHANGE = {"max_seconds", "save_steps", "compile"}  # settings that other checkpoints and bits don't hang on
 
 
-def save_snapshot(training: Training) -> None:
-    """Writes a checkpoint of the run as it is now."""
+def save_snapshot(training: Training, window: dict[str, float] | None = None) -> None:
+    """Writes a checkpoint of the run as it is now; with the open `window` of its curve where it only pauses."""
     state = {
         "format": FORMAT,
         "step": training.step,
@@ -40,6 +40,7 @@ def save_snapshot(training: Training) -> None:
         "evaluated_step": training.evaluated_step,
         "evaluation_seconds": training.pace.evaluation_seconds,
         "elapsed_seconds": training.elapsed_seconds,
+        "paused": window and {"window": window, "spent_seconds": training.pace.spent_seconds},
         "threads": torch.get_num_threads(),
         "processes": training.accelerator.num_processes,
         "global_batch": training.global_batch,
@@ -93,6 +94,9 @@ def restore_snapshot(training: Training, folder: Path, state: dict[str, Any]) ->
     training.evaluated_step = state["evaluated_step"]
     training.pace.evaluation_seconds = state.get("evaluation_seconds", 0.0)
     training.started -= state["elapsed_seconds"]
+    if paused := state.get("paused"):
+        training.window.reopen(paused["window"], with_nats=training.accelerator.is_main_process)
+        training.pace.go_on(paused["spent_seconds"])
     if training.accelerator.is_main_process:
         take_back(training.output_dir / "model", folder)
     for message in (*differences(state["versions"]), *_changes(state, training.config)):

@@ -18,6 +18,7 @@ from trainer.engine.pace import Pace
 from trainer.engine.preparation import Prepared
 from trainer.engine.schedule import learning_rate_at
 from trainer.engine.snapshot import save_snapshot
+from trainer.engine.window import Window
 from trainer.errors import TrainingError
 from trainer.events import CheckpointSaved, Emit, Evaluated, Probed, StepLogged, Warned
 
@@ -98,14 +99,12 @@ class Training:
             optimizer.step()
             optimizer.zero_grad()
         self.step += 1
-        self.window_masked += masked
-        self.window_tokens += sum(batch.tokens for batch in batches)
-        self.window_steps += 1
+        self.window.note_step(masked, sum(batch.tokens for batch in batches))
         self.pace.note_step(time.monotonic() - began)
 
     def _backward(self, batch: MaskedBatch, masked: int) -> None:
         nats = self.wrapped(batch.input_ids, batch.positions, batch.targets, batch.attention_mask)
-        self.window_nats += nats.detach()
+        self.window.nats += nats.detach()
         # The exchange between ranks takes the mean of their gradients; the sum over all, divided once, is wanted.
         self.accelerator.backward(nats * (self.accelerator.num_processes / max(masked, 1)))
 
@@ -139,16 +138,16 @@ class Training:
 
         Raises: TrainingError when the loss is no longer a finite number.
         """
-        if self.window_masked:
+        if self.window.masked:
             self._log_window()
         self.probe()
         self._new_window()
 
     def _log_window(self) -> None:
-        nats = self.accelerator.reduce(self.window_nats).item()
+        nats = self.accelerator.reduce(self.window.nats).item()
         grad_norm = float(self.grad_norm)
-        seconds = time.monotonic() - self.window_start  # only now, as the device has done all that was asked of it
-        self.pace.note_step(seconds / self.window_steps)
+        seconds = self.window.seconds  # only now, as the device has done all that was asked of it
+        self.pace.note_step(seconds / self.window.steps)
         if not math.isfinite(nats) or not math.isfinite(grad_norm):
             raise TrainingError(
                 f"The loss was no longer a finite number at step {self.step} (learning rate {self.learning_rate:.3g}).",
@@ -159,10 +158,10 @@ class Training:
             StepLogged(
                 step=self.step,
                 epoch=self.epoch,
-                loss=nats / self.window_masked,
+                loss=nats / self.window.masked,
                 learning_rate=self.learning_rate,
                 grad_norm=grad_norm,
-                tokens_per_second=self.window_tokens / max(seconds, 1e-9),
+                tokens_per_second=self.window.tokens / max(seconds, 1e-9),
                 elapsed_seconds=self.elapsed_seconds,
             )
         )
@@ -213,13 +212,14 @@ class Training:
         patience = self.config.early_stopping_patience
         return patience is None or self.evaluations_since_best < patience
 
-    def save(self) -> None:
-        """A checkpoint from which `resume` goes on."""
+    def save(self, *, paused: bool = False) -> None:
+        """A checkpoint from which `resume` goes on; `paused` when that is the same run to all who look at it."""
         if self.saved_step == self.step:
             return
         began = time.monotonic()
+        window = self.window.state(self.accelerator.reduce(self.window.nats).item()) if paused else None
         if self.accelerator.is_main_process:
-            save_snapshot(self)
+            save_snapshot(self, window)
             path = self.checkpoint.relative_to(self.output_dir).as_posix()
             self.emit(CheckpointSaved(step=self.step, path=path, seconds=time.monotonic() - began))
         self.accelerator.wait_for_everyone()
@@ -233,6 +233,4 @@ class Training:
         self.accelerator.wait_for_everyone()
 
     def _new_window(self) -> None:
-        self.window_nats = torch.zeros((), device=self.accelerator.device)
-        self.window_masked = self.window_tokens = self.window_steps = 0
-        self.window_start = time.monotonic()
+        self.window = Window(self.accelerator.device)

@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from trainer.errors import RunError
-from trainer.runs.folder import RunFolder, name_of
+from trainer.runs.folder import RunFolder
+from trainer.runs.names import name_of
 from trainer.runs.shown_text import without_machine_paths
 
 CHUNK_BYTES = 1 << 20

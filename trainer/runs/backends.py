@@ -10,10 +10,11 @@ from typing import Protocol
 from trainer.errors import ConfigError
 from trainer.runs import launch
 from trainer.runs.folder import RunFolder
+from trainer.runs.zero_gpu import is_lent, zero_gpu
 
 SMI = ("nvidia-smi", "--list-gpus")
 SMI_SECONDS = 20.0  # a driver may take to wake up
-NAMES = ("auto", "process", "devices")  # what MASK_STUDIO_BACKEND takes
+NAMES = ("auto", "process", "devices", "zero")  # what MASK_STUDIO_BACKEND takes
 
 
 class Backend(Protocol):
@@ -73,12 +74,14 @@ def visible_gpus(environment: Mapping[str, str]) -> int:
 
 
 def backend_of(environment: Mapping[str, str]) -> Backend:
-    """The one that MASK_STUDIO_BACKEND names; by itself, all GPUs where there are several. Raises: ConfigError."""
+    """The one that MASK_STUDIO_BACKEND names; by itself, a lent GPU, or all of several. Raises: ConfigError."""
     name = environment.get("MASK_STUDIO_BACKEND") or "auto"
     if name not in NAMES:
         raise ConfigError([f"MASK_STUDIO_BACKEND is {name!r}; it must be one of {', '.join(NAMES)}."])
     if name == "process":
         return LocalProcess()
+    if name == "zero" or (name == "auto" and is_lent(environment)):
+        return zero_gpu(environment)
     count = visible_gpus(environment)
     if count > 1:
         return LocalDevices(count)

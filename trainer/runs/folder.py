@@ -1,36 +1,23 @@
-"""One run, one folder: its paths, its name, and the lock that tells whether it lives."""
+"""One run, one folder: its paths, and the lock that tells whether it lives."""
 
 from __future__ import annotations
 
-import calendar
 import json
 import os
-import random
-import re
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
 from trainer.config import TrainConfig
 from trainer.errors import RunError
-from trainer.events import LAST_KINDS, Event, PhaseChanged, decode_lines, encode
+from trainer.events import LAST_KINDS, Event, Paused, PhaseChanged, decode_lines, encode
 from trainer.runs.label import checked_label
+from trainer.runs.names import RUN_ID, name_of
 
-RUN_ID = re.compile(r"([0-9]{8}-[0-9]{6})-([a-z]+-[a-z]+)")
-STAMP = "%Y%m%d-%H%M%S"
 WAITING = "Waiting in the queue"  # the phase of a run that is to be resumed
 TAIL_BYTES = 64 * 1024
-
-ADJECTIVES = (
-    "able agile amber bold brave bright calm clever cosy curious eager fair fleet gentle glad golden "
-    "happy jolly keen kind lively lucky merry mild noble patient proud quiet silver sunny swift wise"
-).split()
-ANIMALS = (
-    "badger beaver bee bison crane deer dolphin eagle falcon finch fox gecko hare heron hedgehog ibis "
-    "koala lark lynx marten mole moose otter owl panda puffin raven robin seal swan turtle wren"
-).split()
 
 
 class RunFolder:
@@ -148,12 +135,17 @@ class RunFolder:
         record = self.last_record()
         if record is None:
             return not _tail(self.events)
-        return record["kind"] == PhaseChanged.kind and record.get("phase") == WAITING
+        return waits(record)
 
     def log_tail(self, lines: int = 10) -> str:
         """The last lines of the log that are not empty."""
         text = _tail(self.log).decode("utf-8", errors="replace")
         return "\n".join([line.rstrip() for line in text.splitlines() if line.strip()][-lines:])
+
+
+def waits(record: dict[str, Any]) -> bool:
+    """Whether a run whose newest event this is waits for its turn, or for its next slice."""
+    return record["kind"] == Paused.kind or (record["kind"] == PhaseChanged.kind and record.get("phase") == WAITING)
 
 
 def is_held(path: Path) -> bool:
@@ -165,6 +157,7 @@ def is_held(path: Path) -> bool:
     try:
         return not _try_lock(descriptor, shared=True)
     finally:
+        _let_go(descriptor)
         os.close(descriptor)
 
 
@@ -180,26 +173,10 @@ def locked(path: Path, patience_seconds: float = 1.0) -> Iterator[IO[str]]:
             if time.monotonic() >= give_up:
                 raise RunError(f"Run {name_of(path.parent.name)} is already running.", "Wait for its end, or stop it.")
             time.sleep(0.01)
-        yield file
-
-
-def new_run_id(existing: Iterable[str], now: float | None = None) -> str:
-    """A fresh id whose time no other run has, so that the order of the ids is that of the starts."""
-    pairs = [(match[1], match[2]) for run_id in existing if (match := RUN_ID.fullmatch(run_id))]
-    stamps, names = {stamp for stamp, _ in pairs}, {name for _, name in pairs}
-    moment = time.time() if now is None else now
-    with suppress(ValueError):  # the clock may have been set back since the newest
-        moment = max(moment, calendar.timegm(time.strptime(max(stamps), STAMP)) + 1)
-    while (stamp := time.strftime(STAMP, time.gmtime(moment))) in stamps:
-        moment += 1
-    every = [f"{adjective}-{animal}" for adjective in ADJECTIVES for animal in ANIMALS]
-    return f"{stamp}-{random.choice([name for name in every if name not in names] or every)}"
-
-
-def name_of(run_id: str) -> str:
-    """The part of an id that people say: `quiet-otter`."""
-    match = RUN_ID.fullmatch(run_id)
-    return match[2] if match else run_id
+        try:
+            yield file
+        finally:
+            _let_go(file.fileno())
 
 
 def run_ids(home: Path) -> list[str]:
@@ -247,3 +224,10 @@ def _try_lock(descriptor: int, *, shared: bool = False) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+def _let_go(descriptor: int) -> None:
+    """Unlock a file in so many words: a process forked meanwhile has it open, too, and would keep it locked."""
+    import fcntl
+
+    fcntl.flock(descriptor, fcntl.LOCK_UN)

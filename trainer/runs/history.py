@@ -11,7 +11,8 @@ from typing import Any
 from trainer import events
 from trainer.config import TrainConfig
 from trainer.errors import TrainerError
-from trainer.runs.folder import WAITING, RunFolder
+from trainer.runs.folder import WAITING, RunFolder, waits
+from trainer.runs.slices import SliceCount
 from trainer.runs.view import LIVE, OVER, Record, RunView, State
 
 __all__ = ["RunReader", "RunView"]
@@ -34,6 +35,7 @@ class _Story:
         self.step = 0
         self.series: dict[str, list[Record]] = {event.kind: [] for event in SERIES}
         self.saved: dict[int, int] = {}  # evaluations before each checkpoint
+        self.slices = SliceCount()
         self.attempts = 0  # processes that began since the newest checkpoint
         self.warnings: list[str] = []
         self.started_at: float | None = None
@@ -43,8 +45,9 @@ class _Story:
 
     def add(self, record: Record) -> None:
         kind = record["kind"]
-        self.waiting = kind == events.PhaseChanged.kind and record.get("phase") == WAITING
+        self.waiting = waits(record)
         self._add_time(record)
+        self.slices.add(record)
         if kind == events.RunStarted.kind:
             self._begin(record)
         elif kind == events.PhaseChanged.kind:
@@ -75,8 +78,16 @@ class _Story:
         (first_time, first_step), (last_time, last_step) = timed[0], timed[-1]
         seconds: float = (steps - last_step) * (last_time - first_time) / (last_step - first_step)
         if config and config.max_seconds is not None:
-            seconds = min(seconds, config.max_seconds - (last_time - begun))
+            # Slices share one budget; a run that was resumed after it was spent has as much again.
+            spent = self.elapsed_seconds % config.max_seconds if self.slices.begun else last_time - begun
+            seconds = min(seconds, config.max_seconds - spent)
         return round(max(0.0, seconds), 3)
+
+    def about_slices(self, config: TrainConfig | None) -> int | None:
+        """How many slices the run takes in all; None when that is unknown, or it works in none."""
+        budget = config.max_seconds if config else None
+        steps = _number(self.planned, "steps")
+        return self.slices.total(steps, self.remaining_seconds(config), budget, waiting=self.waiting)
 
     def _begin(self, record: Record) -> None:
         """A process starts, or goes on from a checkpoint: what came after that is done again."""
@@ -210,6 +221,8 @@ class RunReader:
             has_model=self.folder.has_model(),
             can_resume=can_resume,
             attempts=story.attempts,
+            slice_number=story.slices.number(waiting=story.waiting),
+            slices=story.about_slices(config),
         )
 
 

@@ -16,8 +16,9 @@ from trainer.presets import title_of
 from trainer.runs import launch
 from trainer.runs.archive import write_archive
 from trainer.runs.catalogue import Catalogue
-from trainer.runs.folder import RUN_ID, WAITING, RunFolder, find_run, locked, new_run_id
+from trainer.runs.folder import WAITING, RunFolder, find_run, locked
 from trainer.runs.history import RunReader, RunView
+from trainer.runs.names import RUN_ID, new_run_id
 from trainer.runs.shown_text import without_machine_paths
 from trainer.runs.supervisor import Supervisor, stopped
 from trainer.runs.uploads import UPLOADS
@@ -44,13 +45,15 @@ class RunManager:
         max_queued: int = 20,
         auto_resume: bool = False,
         command: Callable[[RunFolder], list[str]] = launch.command,
+        starts: bool = True,
     ) -> None:
+        """`starts`: whether runs begin by themselves when it is their turn; else somebody else lets them work."""
         self.home = Path(home).resolve()
         self.home.mkdir(parents=True, exist_ok=True)
         self.admission = threading.Lock()  # held by whoever counts runs before letting another begin
         self._max_queued = max_queued
         self._readers: dict[str, RunReader] = {}
-        self._supervisor = Supervisor(self.home, launch.environment(python_environment), grace_seconds, command)
+        self._supervisor = Supervisor(self.home, launch.environment(python_environment), grace_seconds, command, starts)
         self._changed = self._supervisor.changed
         self._catalogue = Catalogue(self.home, self.view)
         threading.Thread(target=self._catalogue.views, name="run-catalogue", daemon=True).start()  # the first look
@@ -107,6 +110,10 @@ class RunManager:
                 folder.end(stopped(view))
             else:
                 self._supervisor.expect_end(run_id)
+
+    def leave_queue(self, run_id: str) -> None:
+        """For a run that somebody else lets work: it waits for no turn any more."""
+        self._supervisor.forget(run_id)
 
     def rename(self, run_id: str, label: str) -> None:
         """Call a run by another name; by its own again when that is empty. Raises: RunError."""

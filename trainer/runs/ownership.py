@@ -92,6 +92,10 @@ class OwnRuns:
     def current(self) -> RunView | None:
         return next((view for view in self.views() if view.state in LIVE), None)
 
+    def mine(self) -> list[RunView]:
+        """Those of this visitor, even where they see others: of nobody at a desk, where all are everybody's."""
+        return [view for view in self.views() if not self._visitor.marks or view.owner in self._visitor.marks]
+
     def latest(self) -> RunView | None:
         for view in self.views():
             with suppress(RunError):  # deleted since it was listed

@@ -38,6 +38,7 @@ class Supervisor:
         environment: Mapping[str, str],
         grace_seconds: float,
         command: Callable[[RunFolder], list[str]],
+        starts: bool = True,
     ) -> None:
         self.changed = threading.Condition()
         self.queue: list[str] = []
@@ -52,7 +53,7 @@ class Supervisor:
         self._slot = ExitStack()  # holds home/lock while a run is active
         self._stops: dict[str, tuple[float, signal.Signals]] = {}  # when to send which signal to a run
         self._closed = False
-        self._starts = True
+        self._starts = starts
         for folder in map(self._folder, reversed(run_ids(home))):
             if folder.is_alive():
                 if folder.stop_requested():
@@ -119,7 +120,7 @@ class Supervisor:
                 logger.exception("The supervision of %s met an error and goes on.", self._home)
             with self.changed:
                 if not self._closed:
-                    busy = self.active or self.queue or self._stops
+                    busy = self.active or (self.queue and self._starts) or self._stops
                     self.changed.wait(POLL_SECONDS if busy else None)
 
     def _start_next(self) -> None:

@@ -48,6 +48,8 @@ class RunView:
     has_model: bool
     can_resume: bool
     attempts: int  # processes that began since the newest checkpoint
+    slice_number: int | None = None  # of a run in slices: the one that works or, while it waits, comes next
+    slices: int | None = None  # about so many in all; None while nobody knows
 
     @property
     def is_over(self) -> bool:
@@ -108,4 +110,4 @@ class RunView:
             "error": what,
             "fix": fix,
             "model": self.id if self.has_model else None,
-        }
+        } | ({"slice": self.slice_number, "slices": self.slices} if self.slice_number else {})

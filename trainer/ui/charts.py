@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from trainer.runs.folder import name_of
 from trainer.runs.history import RunView
+from trainer.runs.names import name_of
 
 RAW, SMOOTHED, HELD_OUT, BEFORE = "training", "smoothed", "held out", "before training"
 COLORS = {RAW: "#94a3b8", SMOOTHED: "#4f6bed", HELD_OUT: "#e8590c", BEFORE: "#0f9488"}

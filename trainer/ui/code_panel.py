@@ -11,7 +11,7 @@ import gradio as gr
 from trainer.config import TrainConfig
 from trainer.errors import TrainerError
 from trainer.recipe import python_script, shell_command
-from trainer.runs.folder import RUN_ID
+from trainer.runs.names import RUN_ID
 from trainer.ui.events import CHOSEN, QUIET
 from trainer.ui.words import MY_FILE, PASTE
 

@@ -10,7 +10,7 @@ from trainer.errors import PredictionError, RunError
 from trainer.inference.worker import FillService
 from trainer.predictions import Comparison
 from trainer.presets import MODELS, title_of
-from trainer.runs.folder import RUN_ID
+from trainer.runs.names import RUN_ID
 from trainer.runs.ownership import OwnRuns
 from trainer.ui import fill_bars, fill_html, form
 from trainer.ui.events import ASKED, FILLING, spoken

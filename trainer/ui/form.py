@@ -13,7 +13,7 @@ import gradio as gr
 from trainer.config import TrainConfig
 from trainer.errors import ConfigError, TrainerError
 from trainer.presets import DATASETS, MODELS, is_hub_id, recommended
-from trainer.runs.folder import RUN_ID
+from trainer.runs.names import RUN_ID
 from trainer.runs.ownership import OwnRuns
 from trainer.runs.view import RunView
 from trainer.ui.words import label_of

@@ -16,6 +16,7 @@ from trainer.presets import ASSETS
 from trainer.runs.manager import RunManager
 from trainer.runs.ownership import OwnRuns
 from trainer.runs.preview import PreviewService
+from trainer.runs.zero_gpu import Slicer
 from trainer.ui import form
 from trainer.ui.api import build_api
 from trainer.ui.events import QUIET
@@ -25,6 +26,7 @@ from trainer.ui.live_view import LiveView
 from trainer.ui.other_sites import AsStrangers
 from trainer.ui.publish_panel import build_publish_panel
 from trainer.ui.runs_tab import RunsTab
+from trainer.ui.slices import build_slices
 from trainer.ui.visitors import Visitors
 from trainer.ui.words import FILL_TAB, RUNS_TAB, TAGLINE, TITLE, TRAIN_TAB
 
@@ -48,8 +50,9 @@ def build_page(
     apart: bool = False,
     owner: str | None = None,
     previews: PreviewService | None = None,
+    slicer: Slicer | None = None,
 ) -> gr.Blocks:
-    """The whole page over its services; `notice` is what visitors should know.
+    """The whole page over its services; `notice` is what visitors should know, `slicer` lets runs work in slices.
 
     For `sign_in` and `own_token` see the publish panel, for `apart` and `owner` see `Visitors`.
     """
@@ -72,6 +75,8 @@ def build_page(
             with gr.Tab(RUNS_TAB, id="runs") as runs_tab:
                 RunsTab(visitors).connect(runs_tab, [train_tab, fill_tab], tabs, tune, fill_model)
         build_api(visitors, fills, limits)
+        if slicer:
+            build_slices(visitors, slicer)
 
         def try_model(runs: OwnRuns, watched: str | None) -> list[Any]:
             view = tune.live.shown(runs, watched)

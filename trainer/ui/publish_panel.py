@@ -12,7 +12,7 @@ from trainer.hub.card import LICENCES, licence_of
 from trainer.hub.publish import Publisher
 from trainer.hub.record import PublishRecord, read_record
 from trainer.hub.upload import PublishRequest
-from trainer.runs.folder import name_of
+from trainer.runs.names import name_of
 from trainer.runs.ownership import OwnRuns
 from trainer.runs.view import RunView
 from trainer.ui.events import QUEUED, QUIET, spoken

@@ -56,11 +56,13 @@ def _failure(view: RunView) -> str:
 def _progress(view: RunView) -> str:
     if view.state == "queued":
         place = {None: "", 1: ": next"}.get(view.queue_position, f": number {view.queue_position}")
-        return f'<div class="facts">Waiting in the queue{place}.</div>'
+        waiting = f"Waiting in the queue{place}." if view.slice_number is None else f"{_slice(view)} is next."
+        return f'<div class="facts">{waiting}</div>'
     share = min(1.0, view.step / view.steps) if view.steps else 0.0
     facts = []
     if view.phase:
         facts.append(f"{escape(view.phase)}")
+        facts += [_slice(view)] if view.slice_number else []
     if view.steps:
         facts += [f"step {view.step:,} of {view.steps:,}", f"epoch {view.epoch:.1f}"]
     facts.append(duration(view.elapsed_seconds))
@@ -73,6 +75,11 @@ def _progress(view: RunView) -> str:
         f'aria-valuenow="{share * 100:.0f}"><div style="width:{share:.1%}"></div></div>'
         f'<div class="facts">{"".join(f"<span>{fact}</span>" for fact in facts)}</div>'
     )
+
+
+def _slice(view: RunView) -> str:
+    """`Slice 2 of about 5`."""
+    return f"Slice {view.slice_number}" + (f" of about {view.slices:,}" if view.slices else "")
 
 
 def _numbers(view: RunView) -> str:

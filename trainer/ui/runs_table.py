@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 
 from trainer.presets import ASSETS, DATASETS, MODELS
-from trainer.runs.folder import name_of
+from trainer.runs.names import name_of
 from trainer.runs.ownership import OwnRuns
 from trainer.runs.view import RunView
 from trainer.ui.words import NO_RUNS, STATES, UNKNOWN, amount, change, duration
