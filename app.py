@@ -31,8 +31,9 @@ def serve() -> None:
     from trainer.environment import without_secrets
     from trainer.hub.publish import Publisher
     from trainer.inference.worker import FillService
+    from trainer.jobs.rental import Rental
     from trainer.limits import VANISHING, limits_of, place_for_runs
-    from trainer.runs.backends import backend_of
+    from trainer.runs.backends import Backends
     from trainer.runs.manager import RunManager
     from trainer.runs.preview import PreviewService
     from trainer.runs.zero_gpu import Slicer, ZeroGpu
@@ -42,16 +43,18 @@ def serve() -> None:
     limits = limits_of(os.environ)
     home, lasting = place_for_runs(os.environ, DEFAULT_HOME)
     auto_resume = os.environ.get("MASK_STUDIO_AUTO_RESUME") == "1"
-    backend = backend_of(os.environ)
-    runs = RunManager(
-        home, os.environ, max_queued=limits.max_queued, auto_resume=auto_resume,
-        command=backend.command, starts=not isinstance(backend, ZeroGpu),
-    )  # fmt: skip
-    fills = FillService()
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))
     on_space = "SPACE_ID" in os.environ
     # Whoever reaches the page publishes with a token of their own; that of the environment is for its owner's desk.
     at_desk = not on_space and os.environ.get("GRADIO_SERVER_NAME", "localhost") in ("localhost", "127.0.0.1")
+    own_token = os.environ.get("HF_TOKEN", "").strip() if at_desk else ""
+    backends = Backends(os.environ, own_token)
+    backend = backends.usual
+    runs = RunManager(
+        home, os.environ, max_queued=limits.max_queued, auto_resume=auto_resume,
+        command=backends.command, secret=backends.secret, starts=not isinstance(backend, ZeroGpu),
+    )  # fmt: skip
+    fills = FillService()
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))
     # A name is believed only where it comes in a cookie that nobody else can sign.
     sign_in = on_space and all(os.environ.get(name) for name in ("OAUTH_CLIENT_ID", "OAUTH_CLIENT_SECRET"))
     shared = os.environ.get("MASK_STUDIO_SHARED_RUNS", "0" if on_space else "1") == "1"
@@ -66,11 +69,13 @@ def serve() -> None:
         limits,
         notice=" ".join(filter(None, [backend.in_words(), limits.in_words(), "" if lasting else VANISHING])),
         sign_in=sign_in,
-        own_token=os.environ.get("HF_TOKEN", "").strip() if at_desk else "",
+        own_token=own_token,
         apart=not shared,
         owner=os.environ.get("SPACE_ID", "").partition("/")[0] or None,
         previews=PreviewService(home, os.environ),
         slicer=slicer,
+        backends=backends,
+        rental=Rental(own_token, at_desk=at_desk),
     )
     hosts = tuple(host.strip() for host in os.environ.get("SPACE_HOST", "").split(",") if host.strip())
     page.launch(prevent_thread_lock=True, **launch_settings(limits, hosts))

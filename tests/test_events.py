@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from trainer import events
-from trainer.events import Event, decode_lines, encode, in_words
+from trainer.events import Event, decode_lines, encode, event_of, in_words
 
 STARTED = events.RunStarted(
     device="cpu",
@@ -43,6 +43,8 @@ EVERY = {
     "probed": PROBED,
     "checkpoint_saved": SAVED,
     "warned": events.Warned(message="Mind the gap."),
+    "gpu_lent": events.GpuLent(seconds=60.0),
+    "paused": events.Paused(step=5, elapsed_seconds=1.26),
     "finished": FINISHED,
     "failed": FAILED,
 }
@@ -52,6 +54,24 @@ def test_kinds_are_those_of_the_public_interface() -> None:
     assert {event.__name__: event.kind for event in Event.__subclasses__()} == {
         type(event).__name__: kind for kind, event in EVERY.items()
     }
+
+
+@pytest.mark.parametrize("kind", EVERY)
+def test_an_event_that_another_program_wrote_is_read_as_the_same_event(kind: str) -> None:
+    record = json.loads(encode(EVERY[kind]))
+    assert event_of(record) == EVERY[kind]
+    assert event_of(record | {"news": 1}) == EVERY[kind]
+    name = dataclasses.fields(EVERY[kind])[0].name
+    assert event_of(record | {name: [{}]}) is None
+    assert event_of({"kind": record["kind"]}) is None
+
+
+def test_what_became_null_in_the_json_is_read_and_what_is_no_event_is_not() -> None:
+    record = json.loads(encode(dataclasses.replace(LOGGED, loss=math.nan)))
+    read = event_of(record)
+    assert isinstance(read, events.StepLogged) and read.loss is None
+    assert event_of({}) is None and event_of({"kind": "event"}) is None and event_of({"kind": ["warned"]}) is None
+    assert event_of(record | {"step": True}) is None and event_of(record | {"step": 1.5}) is None
 
 
 def test_fields_promised_to_readers_are_there() -> None:

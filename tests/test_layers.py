@@ -51,15 +51,19 @@ RULES = {
     "trainer/runs/zero_gpu.py": LAYER_1 | {"trainer.runs", "spaces"},  # where Hugging Face lends a GPU
     "trainer/runs/": LAYER_1 | {"trainer.runs"},
     "trainer/hub/": LAYER_1 | {"trainer.hub", "huggingface_hub", "PIL"},
+    "trainer/jobs/": LAYER_1 | {"trainer.jobs", "trainer.hub", "trainer.runs", "huggingface_hub"},
     # Services come as arguments; the worker's module is standard library alone, and the page names its class.
     "trainer/ui/": LAYER_1
-    | {"trainer.ui", "trainer.runs", "trainer.inference.worker", "trainer.hub", "gradio", "pandas", "starlette"},
-    "trainer/__main__.py": LAYER_1 | {"trainer.runs", "trainer.engine", "trainer.inference", "trainer.hub"},
+    | {"trainer.ui", "trainer.runs", "trainer.inference.worker", "trainer.hub", "trainer.jobs"}
+    | {"gradio", "pandas", "starlette"},
+    "trainer/process.py": LAYER_1 | {"trainer.runs", "trainer.engine", "trainer.jobs"},
+    "trainer/__main__.py": LAYER_1
+    | {"trainer.process", "trainer.runs", "trainer.engine", "trainer.inference", "trainer.hub"},
     "trainer/slice.py": LAYER_1 | {"trainer.runs", "trainer.engine"},
     "trainer/": LAYER_1,
     "app.py": LAYER_1
     | {"trainer.__main__", "trainer.slice", "trainer.ui", "trainer.runs", "trainer.inference.worker"}
-    | {"trainer.hub", "gradio"},
+    | {"trainer.hub", "trainer.jobs", "gradio"},
 }
 # Run in the child process alone.
 IN_THE_CHILD = {

@@ -6,28 +6,22 @@ import argparse
 import contextlib
 import json
 import os
-import signal
 import sys
-import threading
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TextIO
 
 from trainer.arguments import USER_ERROR, config_of, parser_of
-from trainer.config import TrainConfig
 from trainer.errors import RunError, TrainerError, TrainingError
-from trainer.events import Event, Failed, Planned, in_words
-from trainer.limits import limits_of
+from trainer.events import Event, in_words
 from trainer.predictions import shown
+from trainer.process import BROKEN, Tell, is_main_process, job_command, remote_command, run_command, train
 from trainer.runs.folder import RunFolder, run_ids
 from trainer.runs.history import RunReader
 from trainer.runs.names import new_run_id
 from trainer.runs.ranks import ranks_of
 
-Tell = Callable[[Event, str], None]  # an event, and its line in events.jsonl
-
-DONE, BROKEN = 0, 1
+DONE = 0
 PREVIEW_CPU_SECONDS = 300
 DEFAULT_HOME = Path(__file__).resolve().parent.parent / "runs"
 
@@ -66,7 +60,7 @@ def fit_command(options: argparse.Namespace, out: TextIO) -> None:
         raise RunError("Several processes need one folder.", "Name it with --output.")
     else:
         folder = RunFolder(home() / new_run_id(run_ids(home())))
-    if _is_main_process():
+    if is_main_process():
         from trainer.engine.preparation import check_sources
 
         check_sources(config)
@@ -76,7 +70,7 @@ def fit_command(options: argparse.Namespace, out: TextIO) -> None:
             raise RunError(
                 f"The folder {str(folder.path)!r} can't be made: {error.strerror}.", "Choose another."
             ) from error
-    _train(folder, config, _teller(options.json, out), options.processes)
+    train(folder, config, _teller(options.json, out), options.processes)
 
 
 def resume_command(options: argparse.Namespace, out: TextIO) -> None:
@@ -85,22 +79,11 @@ def resume_command(options: argparse.Namespace, out: TextIO) -> None:
     config = folder.read_config()
     if not folder.has_checkpoints() and not folder.events.exists():
         raise RunError(f"{options.folder!r} has no checkpoint to go on from.", "Start a new run with fit.")
-    if _is_main_process():  # the others would find its lock
+    if is_main_process():  # the others would find its lock
         if folder.is_alive():
             raise RunError(f"{options.folder!r} is running.", "Wait for its end, or stop it.")
         folder.stop.unlink(missing_ok=True)
-    _train(folder, config, _teller(options.json, out), options.processes, resume=True)
-
-
-def run_command(options: argparse.Namespace, out: TextIO) -> None:
-    """What the page starts: the run of a folder, from its newest checkpoint when it has one."""
-    folder, limits = RunFolder(Path(options.folder)), limits_of(os.environ)
-
-    def tell(event: Event, line: str) -> None:
-        if isinstance(event, Planned):
-            limits.check_size(event.parameters)
-
-    _train(folder, folder.read_config(), tell, options.processes, resume=True)
+    train(folder, config, _teller(options.json, out), options.processes, resume=True)
 
 
 def preview_command(options: argparse.Namespace, out: TextIO) -> None:
@@ -172,45 +155,6 @@ def publish_command(options: argparse.Namespace, out: TextIO) -> None:
     print(json.dumps(asdict(record)) if options.json else record.url, file=out)
 
 
-def _train(folder: RunFolder, config: TrainConfig, tell: Tell, processes: int | None, *, resume: bool = False) -> None:
-    """Runs the engine on a run folder; SIGTERM and Ctrl-C stop it in order, a second Ctrl-C at once."""
-    ranks, signals = ranks_of(os.environ, folder, processes), list[int]()
-    main_process = ranks.rank == 0
-    telling = threading.Lock()
-
-    def note(number: int, frame: Any) -> None:
-        signals.append(number)
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, note)
-
-    def emit(event: Event) -> None:
-        if isinstance(event, Failed):
-            ranks.tell_failure(event)
-            event = ranks.blame(event)
-        if main_process:
-            with telling:
-                tell(event, folder.append(event))
-
-    def should_stop() -> bool:
-        if signals:  # a launcher sends one, too, when a process has died
-            ranks.check()
-        return bool(signals) or folder.stop_requested()
-
-    def leave(cause: Failed) -> None:
-        if main_process and telling.acquire(timeout=1.0):
-            folder.append(cause)
-        os._exit(BROKEN)  # whatever the process waits for will not come
-
-    with folder.hold() if main_process else contextlib.nullcontext(), ranks.joined(leave):
-        from trainer.engine import hardware
-        from trainer.engine.loop import fit  # takes seconds, in which the run must not look unheld
-
-        hardware.limit_memory()
-        fit(config, emit, should_stop, folder.path, resume=resume)
-
-
 def _teller(as_json: bool, out: TextIO) -> Tell:
     def tell(event: Event, line: str) -> None:
         if text := line if as_json else in_words(event):
@@ -219,15 +163,12 @@ def _teller(as_json: bool, out: TextIO) -> Tell:
     return tell
 
 
-def _is_main_process() -> bool:
-    """Of the ranks a launcher started; their own environment says who is first."""
-    return os.environ.get("RANK", "0") == "0"
-
-
 COMMANDS = {
     "fit": fit_command,
     "resume": resume_command,
     "run": run_command,
+    "remote": remote_command,
+    "job": job_command,
     "preview": preview_command,
     "evaluate": evaluate_command,
     "predict": predict_command,

@@ -50,7 +50,7 @@ def parser_of(commands: Mapping[str, Command]) -> argparse.ArgumentParser:
         about = commands[name].__doc__
         subparser = subparsers.add_parser(name, help=about, description=about, allow_abbrev=False)
         subparser.set_defaults(command=commands[name])
-        if name != "run":
+        if name not in ("run", "remote", "job"):
             subparser.add_argument("--json", action="store_true", help="Print JSON and nothing else.")
         return subparser
 
@@ -70,6 +70,11 @@ def parser_of(commands: Mapping[str, Command]) -> argparse.ArgumentParser:
     for subparser in (fit, *resumed):
         text = "Fail unless a launcher has started this many."
         subparser.add_argument("--processes", metavar="N", type=int, help=text)
+    remote, job = add("remote"), add("job")
+    for subparser in (remote, job):
+        subparser.add_argument("folder", metavar="DIR", help="A run folder.")
+    remote.add_argument("--hardware", metavar="NAME", required=True, help="Such as t4-small.")
+    job.add_argument("--repo", metavar="OWNER/NAME", required=True, help="Takes the model.")
     publish = add("publish")
     publish.add_argument("folder", metavar="DIR", help="A run folder.")
     publish.add_argument("--repo", metavar="OWNER/NAME", required=True, help="What to call it; NAME alone is yours.")

@@ -10,7 +10,7 @@ import math
 import re
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any, ClassVar
 
 
@@ -148,6 +148,11 @@ class Failed(Event):
 
 Emit = Callable[[Event], None]
 
+EVENTS: tuple[type[Event], ...] = (
+    RunStarted, PhaseChanged, Planned, StepLogged, Evaluated, Probed, CheckpointSaved, Warned, GpuLent, Paused,
+    Finished, Failed,
+)  # fmt: skip
+KINDS = {event.kind: event for event in EVENTS}
 LAST_KINDS = (Finished.kind, Failed.kind)
 SAVING = "Saving"  # the phase of a run that ends early, in which it must not be cut off
 STARTED_AT = time.time() - time.monotonic()  # read once: a clock that is set while a run goes on bends no duration
@@ -172,6 +177,19 @@ def decode_lines(data: bytes) -> tuple[list[dict[str, Any]], int]:
         if isinstance(record, dict) and isinstance(record.get("kind"), str):
             records.append(record)
     return records, end
+
+
+def event_of(record: dict[str, Any]) -> Event | None:
+    """The event that another program wrote down; None for a kind that there is not, or fields of other types."""
+    known = KINDS.get(str(record.get("kind")))
+    if known is None:
+        return None
+    types = {f.name: str(f.type) for f in fields(known)}
+    values = {name: value for name, value in record.items() if name in types}
+    try:
+        return known(**values) if all(_is_of(types[name], value) for name, value in values.items()) else None
+    except TypeError:  # a field is missing
+        return None
 
 
 def in_words(event: Event) -> str | None:
@@ -199,6 +217,23 @@ def in_words(event: Event) -> str | None:
         case Finished():
             return f"{event.reason.replace('_', ' ')} at step {event.step} after {event.elapsed_seconds:.1f} s"
     return None
+
+
+def _is_of(annotation: str, value: Any) -> bool:
+    base, _, optional = annotation.partition(" | ")
+    if value is None:
+        return bool(optional) or base == "float"  # what NaN becomes
+    if base == "float":
+        return isinstance(value, (int, float)) and not isinstance(value, bool)
+    if base in ("int", "str", "bool"):
+        return type(value).__name__ == base
+    if base == "dict[str, str]":
+        return isinstance(value, dict) and all(isinstance(item, str) for item in value.values())
+    return isinstance(value, list) and all(_is_candidate(item) for item in value)
+
+
+def _is_candidate(item: Any) -> bool:
+    return isinstance(item, dict) and _is_of("float", item.get("score")) and _is_of("str", item.get("token_str"))
 
 
 def _finite(value: Any) -> Any:

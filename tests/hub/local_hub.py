@@ -1,6 +1,7 @@
 """A Hugging Face Hub on this machine: enough of its HTTP for the real client, and failures to order.
 
-Standard library alone. `LocalHub().fail("commit", status=500)` makes the next commit fail.
+Standard library alone. `LocalHub().fail("commit", status=500)` makes the next commit fail. Jobs, which are child
+processes here, are those of `local_jobs.py`.
 """
 
 from __future__ import annotations
@@ -14,11 +15,11 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, ClassVar
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 REGULAR_BYTES = 10 << 20  # larger files, and those that end like weights, go to the large file storage
 LARGE = (".safetensors", ".bin", ".pt", ".png")
@@ -53,8 +54,9 @@ class Repository:
     def files(self) -> dict[str, bytes]:
         return self.commits[-1][1]
 
-    def commit(self, files: dict[str, bytes]) -> str:
+    def commit(self, files: dict[str, bytes], removed: Sequence[str] = ()) -> str:
         everything = {**(self.files if self.commits else {}), **files}
+        everything = {path: content for path, content in everything.items() if path not in removed}
         sha = hashlib.sha1(f"{len(self.commits)} {sorted(everything)}".encode()).hexdigest()
         self.commits.append((sha, everything))
         return sha
@@ -82,6 +84,7 @@ class LocalHub:
         self.objects: dict[str, bytes] = {}
         self.requests: list[str] = []  # kinds, in their order
         self.faults: dict[str, Fault] = {}
+        self.jobs: Any = None  # a `LocalJobs`, where there are any
         self.lock = threading.RLock()
         handler = type("Handler", (_Handler,), {"hub": self})
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
@@ -124,6 +127,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.rfile.read(int(self.headers.get("content-length") or 0) // 2)
             return self.cut()
         self.content = self.read_content()
+        if kind == "job_log" and not fault.status and match:
+            return self.stream(self.hub.jobs.log(match["job"]))
         try:
             if fault.status:
                 raise Refused(fault.status, fault.message or "ordered by the test")
@@ -139,10 +144,22 @@ class _Handler(BaseHTTPRequestHandler):
         if self.command != "HEAD":
             self.wfile.write(reply.body)
 
-    do_GET = do_HEAD = do_POST = do_PUT = answer
+    do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = answer
 
     def is_a(self, method: str) -> bool:
         return self.command == method or (method == "GET" and self.command == "HEAD")
+
+    def stream(self, events: Iterator[dict[str, str]]) -> None:
+        """Server-sent events, each sent when it comes, to the end of the connection."""
+        self.close_connection = True
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.send_header("Connection", "close")
+        self.end_headers()
+        with contextlib.suppress(OSError):  # nobody listens any more
+            for event in events:
+                self.wfile.write(b"data: " + json.dumps(event).encode() + b"\n\n")
+                self.wfile.flush()
 
     def log_message(self, *arguments: Any) -> None:
         """Not to standard error."""
@@ -205,6 +222,13 @@ class _Handler(BaseHTTPRequestHandler):
         self.hub.repos[repo].commit({".gitattributes": b"*.safetensors filter=lfs diff=lfs merge=lfs -text\n"})
         return _json({"url": url, "name": repo, "id": "0"})
 
+    def remove(self) -> Reply:
+        asked = json.loads(self.content)
+        repo = f"{asked.get('organization') or self.account}/{asked['name']}"
+        self.repository(repo, write=True)
+        del self.hub.repos[repo]
+        return Reply()
+
     def validate(self) -> Reply:
         text = json.loads(self.content)["content"]
         errors = [] if re.match(r"---\n(.+: .*|.+:|[ -].*)(\n.*)*?\n---\n", text) else [{"message": "no metadata"}]
@@ -245,7 +269,7 @@ class _Handler(BaseHTTPRequestHandler):
         return Reply()
 
     def commit(self, repo: str) -> Reply:
-        repository, files = self.repository(repo, write=True), {}
+        repository, files, removed = self.repository(repo, write=True), {}, []
         for operation in map(json.loads, self.content.splitlines()):
             value = operation["value"]
             if operation["key"] == "file":
@@ -254,7 +278,9 @@ class _Handler(BaseHTTPRequestHandler):
                 if value["oid"] not in self.hub.objects:
                     raise Refused(400, f"LFS pointer pointed to a file that does not exist: {value['path']}")
                 files[value["path"]] = self.hub.objects[value["oid"]]
-        sha = repository.commit(files)
+            elif operation["key"] == "deletedFile":
+                removed.append(value["path"])
+        sha = repository.commit(files, removed)
         return _json({"commitOid": sha, "commitUrl": f"{self.hub.url}/{repo}/commit/{sha}"})
 
     def info(self, repo: str, revision: str | None) -> Reply:
@@ -285,6 +311,26 @@ class _Handler(BaseHTTPRequestHandler):
         headers["Content-Range"] = f"bytes {first}-{last}/{len(content)}"
         return Reply(206, content[first : last + 1], headers)
 
+    def hardware(self) -> Reply:
+        return _json(self.hub.jobs.hardware)
+
+    def begin_job(self, owner: str) -> Reply:
+        if self.role != "write" or owner != self.account:
+            raise Refused(403, "You don't have the rights to run jobs in this namespace")
+        return _json(self.hub.jobs.begin(owner, json.loads(self.content)))
+
+    def list_jobs(self, owner: str) -> Reply:
+        asked = parse_qs(urlsplit(self.path).query)
+        labels = dict(label.split("=", 1) for label in asked.get("label", ()))
+        return _json(self.hub.jobs.all(labels))
+
+    def job(self, owner: str, job: str) -> Reply:
+        return _json(self.hub.jobs.info(job))
+
+    def cancel_job(self, owner: str, job: str) -> Reply:
+        self.hub.jobs.cancel(job)
+        return Reply()
+
     def commit_at(self, repository: Repository, revision: str | None) -> tuple[str, dict[str, bytes]]:
         found = repository.at(revision)
         if found is None:
@@ -295,6 +341,7 @@ class _Handler(BaseHTTPRequestHandler):
 ROUTES = {
     "whoami": ("GET", "/api/whoami-v2"),
     "create": ("POST", "/api/repos/create"),
+    "remove": ("DELETE", "/api/repos/delete"),
     "validate": ("POST", "/api/validate-yaml"),
     "preupload": ("POST", f"/api/models/{REPO}/preupload/[^/]+"),
     "batch": ("POST", rf"/{REPO}\.git/info/lfs/objects/batch"),
@@ -303,6 +350,12 @@ ROUTES = {
     "commit": ("POST", f"/api/models/{REPO}/commit/[^/]+"),
     "info": ("GET", f"/api/models/{REPO}(/revision/(?P<revision>[^/]+))?"),
     "tree": ("GET", f"/api/models/{REPO}/tree/(?P<revision>[^/]+)(/(?P<folder>.+))?"),
+    "hardware": ("GET", "/api/jobs/hardware"),
+    "begin_job": ("POST", "/api/jobs/(?P<owner>[^/]+)"),
+    "list_jobs": ("GET", "/api/jobs/(?P<owner>[^/]+)"),
+    "job": ("GET", "/api/jobs/(?P<owner>[^/]+)/(?P<job>[^/]+)"),
+    "job_log": ("GET", "/api/jobs/(?P<owner>[^/]+)/(?P<job>[^/]+)/logs"),
+    "cancel_job": ("POST", "/api/jobs/(?P<owner>[^/]+)/(?P<job>[^/]+)/cancel"),
     "resolve": ("GET", f"/{REPO}/resolve/(?P<revision>[^/]+)/(?P<path>.+)"),
 }
 

@@ -11,7 +11,8 @@ import pytest
 from trainer.config import TrainConfig
 from trainer.errors import ConfigError, RunError
 from trainer.events import Failed, Finished, PhaseChanged, Warned
-from trainer.runs.folder import WAITING, RunFolder, find_run, locked, run_ids
+from trainer.runs.folder import WAITING, RunFolder, find_run, run_ids
+from trainer.runs.lock import locked
 from trainer.runs.names import ADJECTIVES, ANIMALS, name_of, new_run_id
 
 STOPPED = Finished(reason="stopped", step=0, elapsed_seconds=0.0, model=None)

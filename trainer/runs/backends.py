@@ -1,8 +1,10 @@
-"""Where the processes of a run are started: one for the whole machine, or one for each of its GPUs."""
+"""Where a run works: in one process here, in one for each GPU here, or on a machine rented for it."""
 
 from __future__ import annotations
 
+import re
 import subprocess
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
@@ -10,11 +12,14 @@ from typing import Protocol
 from trainer.errors import ConfigError
 from trainer.runs import launch
 from trainer.runs.folder import RunFolder
-from trainer.runs.zero_gpu import is_lent, zero_gpu
+from trainer.runs.zero_gpu import ZeroGpu, is_lent, zero_gpu
 
 SMI = ("nvidia-smi", "--list-gpus")
 SMI_SECONDS = 20.0  # a driver may take to wake up
-NAMES = ("auto", "process", "devices", "zero")  # what MASK_STUDIO_BACKEND takes
+NAMES = ("auto", "process", "devices", "zero", "job")  # what MASK_STUDIO_BACKEND takes
+PROCESS, DEVICES, ZERO, JOB = "process", "devices", "zero", "job:"  # keys; that of a job goes on with its hardware
+HARDWARE = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
+USUAL_HARDWARE = "t4-small"  # the cheapest GPU
 
 
 class Backend(Protocol):
@@ -24,7 +29,7 @@ class Backend(Protocol):
         """The command line that begins a run, and resumes one that has checkpoints."""
 
     def in_words(self) -> str:
-        """What a visitor should know; empty where all is as usual."""
+        """What a visitor should know; empty where all is as usual, or the form says it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +58,68 @@ class LocalDevices:
         return [python, *launcher, *run, "--processes", str(self.count)]
 
     def in_words(self) -> str:
-        return f"Runs use all {self.count} GPUs of this machine."
+        return ""
+
+
+@dataclass(frozen=True, slots=True)
+class HubJob:
+    """A machine of Hugging Face Jobs, rented for this run and followed by a small process here."""
+
+    hardware: str  # as the Hub names it: "t4-small"
+
+    def command(self, folder: RunFolder) -> list[str]:
+        remote = [sys.executable, "-m", "trainer", "remote", str(folder.path)]
+        return [*remote, "--hardware", self.hardware]
+
+    def in_words(self) -> str:
+        return ""
+
+
+class Backends:
+    """The ways to run there are here, by key; a run's folder remembers which was chosen for it."""
+
+    def __init__(self, environment: Mapping[str, str], token: str = "") -> None:
+        """With a `token` machines can be rented; it is told to the processes that do. Raises: ConfigError."""
+        self.usual = backend_of(environment)
+        if isinstance(self.usual, HubJob) and not token:
+            raise ConfigError(["MASK_STUDIO_BACKEND is 'job', but there is no HF_TOKEN to rent a machine with."])
+        self.gpus = 0 if isinstance(self.usual, ZeroGpu) else visible_gpus(environment)
+        self.token = token
+
+    @property
+    def usual_key(self) -> str:
+        """The key of what is taken where nothing was chosen."""
+        if isinstance(self.usual, HubJob):
+            return JOB + self.usual.hardware
+        if isinstance(self.usual, ZeroGpu):
+            return ZERO
+        return DEVICES if isinstance(self.usual, LocalDevices) else PROCESS
+
+    def check(self, key: str) -> str:
+        """The key. Raises: ConfigError for what is not to be had here."""
+        key = str(key)  # a browser may send anything
+        rented = key.startswith(JOB) and HARDWARE.fullmatch(key.removeprefix(JOB))
+        if isinstance(self.usual, ZeroGpu):
+            return ZERO  # the page's process lends it to its runs itself
+        if key == PROCESS or (key == DEVICES and self.gpus > 1) or (rented and self.token):
+            return key
+        raise ConfigError([f"Runs can't work on {key!r} here; reload the page, and choose another place."])
+
+    def of(self, folder: RunFolder) -> Backend:
+        """That of a run. A job stays one where none can be had any more: its process will say so."""
+        key = folder.read_backend() or self.usual_key
+        if key.startswith(JOB):
+            return HubJob(key.removeprefix(JOB))
+        if isinstance(self.usual, ZeroGpu):
+            return self.usual
+        return LocalDevices(self.gpus) if key == DEVICES and self.gpus > 1 else LocalProcess()
+
+    def command(self, folder: RunFolder) -> list[str]:
+        return self.of(folder).command(folder)
+
+    def secret(self, folder: RunFolder) -> str:
+        """What the process of a run may know besides."""
+        return self.token if isinstance(self.of(folder), HubJob) else ""
 
 
 def visible_gpus(environment: Mapping[str, str]) -> int:
@@ -78,6 +144,11 @@ def backend_of(environment: Mapping[str, str]) -> Backend:
     name = environment.get("MASK_STUDIO_BACKEND") or "auto"
     if name not in NAMES:
         raise ConfigError([f"MASK_STUDIO_BACKEND is {name!r}; it must be one of {', '.join(NAMES)}."])
+    if name == "job":
+        hardware = environment.get("MASK_STUDIO_JOB_HARDWARE") or USUAL_HARDWARE
+        if not HARDWARE.fullmatch(hardware):
+            raise ConfigError([f"MASK_STUDIO_JOB_HARDWARE is {hardware!r}; it must be a name such as t4-small."])
+        return HubJob(hardware)
     if name == "process":
         return LocalProcess()
     if name == "zero" or (name == "auto" and is_lent(environment)):

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from trainer.config import TrainConfig
 from trainer.errors import RunError
 from trainer.events import LAST_KINDS, Event, Paused, PhaseChanged, decode_lines, encode
 from trainer.runs.label import checked_label
+from trainer.runs.lock import is_held, locked
 from trainer.runs.names import RUN_ID, name_of
 
 WAITING = "Waiting in the queue"  # the phase of a run that is to be resumed
@@ -32,8 +32,10 @@ class RunFolder:
         self.lock = path / "lock"
         self.label = path / "label.txt"
         self.owner = path / "owner.txt"
+        self.backend = path / "backend.txt"
         self.checkpoints = path / "checkpoints"
         self.model = path / "model"
+        self.job = path / "job.json"  # of a run that works elsewhere: there while its end has not been told here
 
     @property
     def id(self) -> str:
@@ -59,11 +61,19 @@ class RunFolder:
             return self.owner.read_text(encoding="utf-8")
         return None
 
-    def write_config(self, config: TrainConfig, owner: str | None = None) -> None:
+    def read_backend(self) -> str:
+        """The key of where it is to work, see `backends`; empty where any will do."""
+        with suppress(OSError, ValueError):
+            return self.backend.read_text(encoding="utf-8")
+        return ""
+
+    def write_config(self, config: TrainConfig, owner: str | None = None, backend: str = "") -> None:
         """Make the folder and save the settings, whole or not at all."""
         self.path.mkdir(parents=True, exist_ok=True)
         if owner is not None:
             _replace(self.owner, owner)  # first: without settings it is no run yet, and so never nobody's
+        if backend:
+            _replace(self.backend, backend)
         _replace(self.config, config.to_json())
 
     def read_config(self) -> TrainConfig:
@@ -105,12 +115,16 @@ class RunFolder:
     def has_model(self) -> bool:
         return os.path.exists(self.model / "config.json")
 
+    def has_job(self) -> bool:
+        """Whether it works on a rented machine, with or without a process here that follows it."""
+        return os.path.exists(self.job)
+
     def has_checkpoints(self) -> bool:
         return any(self.checkpoints.glob("step-*"))
 
-    def append(self, event: Event) -> str:
+    def append(self, event: Event, now: float | None = None) -> str:
         """Add a line to the events, after the half line of a process that died; only for who holds the lock."""
-        line = encode(event)
+        line = encode(event, now)
         with open(self.events, "a+b") as file:
             if end := file.seek(0, os.SEEK_END):
                 file.seek(end - 1)
@@ -148,37 +162,6 @@ def waits(record: dict[str, Any]) -> bool:
     return record["kind"] == Paused.kind or (record["kind"] == PhaseChanged.kind and record.get("phase") == WAITING)
 
 
-def is_held(path: Path) -> bool:
-    """Whether a process holds the lock file at `path`."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY)
-    except FileNotFoundError:
-        return False
-    try:
-        return not _try_lock(descriptor, shared=True)
-    finally:
-        _let_go(descriptor)
-        os.close(descriptor)
-
-
-@contextmanager
-def locked(path: Path, patience_seconds: float = 1.0) -> Iterator[IO[str]]:
-    """Hold the lock file at `path`. Raises: RunError when somebody else does.
-
-    The patience outlasts readers, which hold it for an instant to see whether it is free.
-    """
-    give_up = time.monotonic() + patience_seconds
-    with open(path, "a+", encoding="ascii") as file:
-        while not _try_lock(file.fileno()):
-            if time.monotonic() >= give_up:
-                raise RunError(f"Run {name_of(path.parent.name)} is already running.", "Wait for its end, or stop it.")
-            time.sleep(0.01)
-        try:
-            yield file
-        finally:
-            _let_go(file.fileno())
-
-
 def run_ids(home: Path) -> list[str]:
     """The ids of all runs, newest first."""
     names = os.listdir(home) if os.path.isdir(home) else []
@@ -214,20 +197,3 @@ def _tail(path: Path) -> bytes:
             return file.read()
     except FileNotFoundError:
         return b""
-
-
-def _try_lock(descriptor: int, *, shared: bool = False) -> bool:
-    import fcntl  # here, because Windows has none and should still import this module
-
-    try:
-        fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def _let_go(descriptor: int) -> None:
-    """Unlock a file in so many words: a process forked meanwhile has it open, too, and would keep it locked."""
-    import fcntl
-
-    fcntl.flock(descriptor, fcntl.LOCK_UN)

@@ -189,6 +189,8 @@ class RunReader:
         elif state == "interrupted":
             found = self.folder.has_checkpoints()
             fix = f"Resume it: it goes on {'from its last checkpoint' if found else 'from the beginning'}."
+            if self.folder.has_job():
+                fix = "The rented machine may go on working: resume it to follow, or to stop it."
             failure = (f"The run was interrupted at step {story.step}: its process ended without a last word.", fix)
         return RunView(
             version=version,

@@ -16,8 +16,9 @@ from trainer.presets import title_of
 from trainer.runs import launch
 from trainer.runs.archive import write_archive
 from trainer.runs.catalogue import Catalogue
-from trainer.runs.folder import WAITING, RunFolder, find_run, locked
+from trainer.runs.folder import WAITING, RunFolder, find_run
 from trainer.runs.history import RunReader, RunView
+from trainer.runs.lock import locked
 from trainer.runs.names import RUN_ID, new_run_id
 from trainer.runs.shown_text import without_machine_paths
 from trainer.runs.supervisor import Supervisor, stopped
@@ -45,36 +46,40 @@ class RunManager:
         max_queued: int = 20,
         auto_resume: bool = False,
         command: Callable[[RunFolder], list[str]] = launch.command,
+        secret: Callable[[RunFolder], str] = lambda folder: "",
         starts: bool = True,
     ) -> None:
-        """`starts`: whether runs begin by themselves when it is their turn; else somebody else lets them work."""
+        """`command` begins the process of a run, which reads the `secret` on its standard input.
+
+        `starts`: whether runs begin by themselves when it is their turn; else somebody else lets them work.
+        """
         self.home = Path(home).resolve()
         self.home.mkdir(parents=True, exist_ok=True)
         self.admission = threading.Lock()  # held by whoever counts runs before letting another begin
         self._max_queued = max_queued
         self._readers: dict[str, RunReader] = {}
-        self._supervisor = Supervisor(self.home, launch.environment(python_environment), grace_seconds, command, starts)
+        environment = launch.environment(python_environment)
+        self._supervisor = Supervisor(self.home, environment, grace_seconds, command, secret, starts)
         self._changed = self._supervisor.changed
         self._catalogue = Catalogue(self.home, self.view)
         threading.Thread(target=self._catalogue.views, name="run-catalogue", daemon=True).start()  # the first look
         self._auto_resume = auto_resume
-        if auto_resume:
-            for run_id in self._supervisor.interrupted:
-                with suppress(RunError):  # its folder is damaged, or too many wait
-                    if self.view(run_id).attempts <= TRIES:
-                        self.resume(run_id)
+        for run_id in self._supervisor.interrupted:
+            with suppress(RunError):  # its folder is damaged, or too many wait
+                if RunFolder(self.home / run_id).has_job() or (auto_resume and self.view(run_id).attempts <= TRIES):
+                    self.resume(run_id)
 
-    def start(self, config: TrainConfig, *, owner: str | None = None) -> str:
+    def start(self, config: TrainConfig, *, owner: str | None = None, backend: str = "") -> str:
         """Put a new run into the queue; its id. Raises: ConfigError; RunError when too many wait.
 
-        It bears the mark of its `owner`, see `ownership`.
+        It bears the mark of its `owner`, see `ownership`, and works by the `backend` of that key, see `backends`.
         """
         config.check()
         with self._changed:
             self._check_room()
             folder = RunFolder(self.home / new_run_id(os.listdir(self.home)))
             try:
-                folder.write_config(config, owner)
+                folder.write_config(config, owner, backend)
             except OSError as error:
                 raise RunError(f"The run can't be saved: {error.strerror}.", "Make room on the disk.") from error
             self._supervisor.enqueue(folder.id)

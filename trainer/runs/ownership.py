@@ -54,13 +54,13 @@ class OwnRuns:
         self._most = None if visitor.sees_all else most  # that wait or work at a time
         self.home = runs.home
 
-    def start(self, config: TrainConfig) -> str:
+    def start(self, config: TrainConfig, *, backend: str = "") -> str:
         """As `RunManager.start`. Raises: RunError, too, when this visitor has too many."""
         if not self._visitor.marks and not self._visitor.sees_all:
             raise RunError("This browser has shown no key, so the run would be nobody's.", "Reload the page.")
         owner = next(iter(self._visitor.marks), None)
         with self._admission():
-            return self._runs.start(config, owner=owner)
+            return self._runs.start(config, owner=owner, backend=backend)
 
     def resume(self, run_id: str) -> None:
         run_id = self._own(run_id)

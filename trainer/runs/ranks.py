@@ -12,7 +12,8 @@ from pathlib import Path
 
 from trainer.errors import RANK_LOST, RunError, TrainingError
 from trainer.events import Failed
-from trainer.runs.folder import RunFolder, is_held, locked
+from trainer.runs.folder import RunFolder
+from trainer.runs.lock import is_held, locked
 
 WATCH_SECONDS = 0.5  # between two looks at the others
 GRACE_SECONDS = 10.0  # a process may take to notice by itself that another is gone: one that waits for it never does

@@ -15,8 +15,9 @@ from pathlib import Path
 from trainer.errors import RunError
 from trainer.events import LAST_KINDS, SAVING, Event, Failed, Finished
 from trainer.runs import launch
-from trainer.runs.folder import RunFolder, locked, run_ids
+from trainer.runs.folder import RunFolder, run_ids
 from trainer.runs.history import RunReader, RunView
+from trainer.runs.lock import locked
 from trainer.runs.shown_text import without_machine_paths
 
 POLL_SECONDS = 0.2
@@ -38,6 +39,7 @@ class Supervisor:
         environment: Mapping[str, str],
         grace_seconds: float,
         command: Callable[[RunFolder], list[str]],
+        secret: Callable[[RunFolder], str],
         starts: bool = True,
     ) -> None:
         self.changed = threading.Condition()
@@ -48,6 +50,7 @@ class Supervisor:
         self._environment = environment
         self._grace_seconds = grace_seconds
         self._command = command
+        self._secret = secret  # what a process is told on its standard input, where no file and no list shows it
         self._reader: RunReader | None = None  # of the active run
         self._process: subprocess.Popen[bytes] | None = None
         self._slot = ExitStack()  # holds home/lock while a run is active
@@ -143,11 +146,14 @@ class Supervisor:
                     self._command(folder),
                     cwd=folder.path,
                     env=self._environment,
-                    stdin=subprocess.DEVNULL,
+                    stdin=subprocess.PIPE,
                     stdout=log,
                     stderr=subprocess.STDOUT,
                     start_new_session=True,
                 )
+            if self._process.stdin:
+                with suppress(BrokenPipeError), self._process.stdin as told:  # it may be over already
+                    told.write(self._secret(folder).encode())
         except OSError as error:
             what = f"The training process can't be started: {error.strerror}."
             self._release(folder, Failed(what=what, fix="Make room in memory and on the disk, then start it again."))
@@ -166,12 +172,15 @@ class Supervisor:
             _, next_signal = self._stops.pop(folder.id, (0.0, None))
         if next_signal is signal.SIGKILL:  # so it was ended at the user's wish
             self._release(folder, stopped(self._reader.read()))
+        elif folder.has_job():  # which goes on without the process that followed it
+            self._release(folder)
         else:
             self._release(folder, launch.failure(returncode, without_machine_paths(folder.log_tail(), self._home)))
 
-    def _release(self, folder: RunFolder, event: Event) -> None:
+    def _release(self, folder: RunFolder, event: Event | None = None) -> None:
         try:
-            folder.end(event)
+            if event is not None:
+                folder.end(event)
         finally:
             with self.changed:
                 self._slot.close()

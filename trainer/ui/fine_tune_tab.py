@@ -11,7 +11,9 @@ import gradio as gr
 
 from trainer.config import TrainConfig
 from trainer.errors import DataError
+from trainer.jobs.rental import Rental
 from trainer.limits import Limits
+from trainer.runs.backends import Backends
 from trainer.runs.ownership import OwnRuns
 from trainer.runs.preview import PreviewService
 from trainer.runs.uploads import keep_files, keep_text
@@ -19,6 +21,7 @@ from trainer.ui import form
 from trainer.ui.code_panel import build_code_panel
 from trainer.ui.events import CHOSEN, QUEUED, QUIET, spoken
 from trainer.ui.live_view import LiveView
+from trainer.ui.place_field import PlaceField
 from trainer.ui.preview_panel import preview_panel
 from trainer.ui.visitors import MAKE_KEY, Visitors
 from trainer.ui.words import MY_FILE, NO_LONGER_OFFERED, PASTE, READY_MADE, SOURCES, label_of
@@ -57,7 +60,13 @@ class FineTuneTab:
 
 
 def build_fine_tune_tab(
-    page: gr.Blocks, visitors: Visitors, previews: PreviewService, limits: Limits, below: Callable[[LiveView], None]
+    page: gr.Blocks,
+    visitors: Visitors,
+    previews: PreviewService,
+    limits: Limits,
+    below: Callable[[LiveView], None],
+    backends: Backends,
+    rental: Rental,
 ) -> FineTuneTab:
     """Lays out the tab and connects it; `below` adds to the run that is shown."""
     with gr.Row(elem_classes="fine-tune"):
@@ -84,6 +93,7 @@ def build_fine_tune_tab(
                 settings = form.setting_widgets(form.BEGINNER)
             with gr.Accordion("More settings", open=False):
                 settings |= form.setting_widgets(form.more_settings())
+            place = PlaceField(backends, rental)
             looked_at = preview_panel()
             start = gr.Button("Start", variant="primary", size="lg", elem_id="start")
             stop = gr.Button("Stop", variant="stop", size="lg", visible=False, elem_id="stop")
@@ -111,8 +121,8 @@ def build_fine_tune_tab(
         config = limits.applied_to(form.public_config(chosen, runs))
         return replace(config, dataset=str(brought)) if brought else config
 
-    def begin(runs: OwnRuns, *values: Any) -> str:
-        return runs.start(asked(runs, *values))
+    def begin(runs: OwnRuns, where: str, *values: Any) -> str:
+        return runs.start(asked(runs, *values), backend=backends.check(where))
 
     def end(runs: OwnRuns, watched: str | None) -> None:
         if view := live.shown(runs, watched):
@@ -131,7 +141,10 @@ def build_fine_tune_tab(
     picked.success(*refreshed, **QUIET)
     inputs = [key, source, dataset, file, pasted, model, *settings.values()]
     looked_at.connect(previews, visitors, asked, inputs, [file.upload])
-    start.click(spoken(visitors.own(begin)), inputs, live.watched, **QUEUED).success(*refreshed, **QUIET)
+    place.connect(page, settings["max_seconds"])
+    start.click(spoken(visitors.own(begin)), [key, place.key, *inputs[1:]], live.watched, **QUEUED).success(
+        *refreshed, **QUIET
+    )
     watched = [key, live.watched]
     live.resume_button.click(spoken(visitors.own(go_on)), watched, live.watched, **QUEUED).success(*refreshed, **QUIET)
     stop.click(spoken(visitors.own(end)), watched, None, **QUEUED).success(*refreshed, **QUIET)

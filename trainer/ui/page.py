@@ -11,8 +11,10 @@ from starlette.middleware import Middleware
 
 from trainer.hub.publish import Publisher
 from trainer.inference.worker import FillService
+from trainer.jobs.rental import Rental
 from trainer.limits import Limits
 from trainer.presets import ASSETS
+from trainer.runs.backends import Backends
 from trainer.runs.manager import RunManager
 from trainer.runs.ownership import OwnRuns
 from trainer.runs.preview import PreviewService
@@ -51,13 +53,15 @@ def build_page(
     owner: str | None = None,
     previews: PreviewService | None = None,
     slicer: Slicer | None = None,
+    backends: Backends | None = None,
+    rental: Rental | None = None,
 ) -> gr.Blocks:
     """The whole page over its services; `notice` is what visitors should know, `slicer` lets runs work in slices.
 
     For `sign_in` and `own_token` see the publish panel, for `apart` and `owner` see `Visitors`.
     """
     limits, publisher = limits or Limits(), publisher or Publisher()
-    previews = previews or PreviewService(runs.home, {})
+    previews, backends = previews or PreviewService(runs.home, {}), backends or Backends({})
 
     def below(live: LiveView) -> None:
         build_publish_panel(page, visitors, live, publisher, sign_in=sign_in, own_token=own_token)
@@ -69,7 +73,7 @@ def build_page(
             gr.Markdown(notice, elem_id="notice")
         with gr.Tabs() as tabs:
             with gr.Tab(TRAIN_TAB, id="train") as train_tab:
-                tune = build_fine_tune_tab(page, visitors, previews, limits, below)
+                tune = build_fine_tune_tab(page, visitors, previews, limits, below, backends, rental or Rental())
             with gr.Tab(FILL_TAB, id="fill") as fill_tab:
                 fill_model = build_fill_mask_tab(visitors, fills)
             with gr.Tab(RUNS_TAB, id="runs") as runs_tab:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 TITLE = "Mask Studio"
 TAGLINE = "Teach a language model your text, then ask it to fill in the blanks."
 
@@ -49,6 +51,17 @@ OTHER_TOKENS = (
     "The two models cut the text into different tokens, so their pseudo-perplexities don't compare; "
     "words are matched by their letters."
 )
+
+# Where a run works
+HERE, ONE_GPU, ALL_GPUS = "This machine", "One GPU of this machine", "All {} GPUs of this machine"
+RENTED = "{} \u00b7 {} an hour"
+RENTED_UNKNOWN = "{}, rented"
+RENTED_COST = (
+    "Rented from Hugging Face Jobs, at most {}: {} of work, and 15 min to install, save and send. "
+    "Your text goes there through a private repository of yours."
+)
+LENT = "A GPU that is lent"
+ONLY_HERE = "Runs work on this machine, which shows no second GPU. Rented ones: {}."
 
 # What can be asked on the second tab
 FILL, COMPARE, SURPRISAL, MANY = "Fill", "Compare", "Surprisal", "Many sentences"
@@ -120,6 +133,11 @@ def about_duration(seconds: float) -> str:
     if seconds < 90:
         return f"{max(1, round(seconds))} s"
     return f"{seconds / 60:,.0f} min" if seconds < 5400 else f"{seconds / 3600:,.1f} h"
+
+
+def dollars(value: float) -> str:
+    """A price in cents, never rounded down by more than a tenth of one."""
+    return f"${math.ceil(round(value * 100, 1)) / 100:,.2f}"
 
 
 def amount(value: float | None, digits: int = 2) -> str:

@@ -1,0 +1,123 @@
+"""Where a run works: what the form offers, what it says of the cost, and that the choice is what happens."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from trainer.errors import ConfigError
+from trainer.jobs.rental import Rental
+from trainer.runs.backends import Backends, LocalDevices
+from trainer.ui.place_field import PlaceField
+
+HUB = Path(__file__).parents[1] / "hub"
+TOKEN = "hf_write_of_alice"
+
+
+def load(name: str, monkeypatch: pytest.MonkeyPatch) -> Any:
+    spec = importlib.util.spec_from_file_location(name, HUB / f"{name}.py")
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, name, module)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any]:
+    server = load("local_hub", monkeypatch).LocalHub()
+    server.jobs = load("local_jobs", monkeypatch).LocalJobs(server.url, tmp_path / "jobs")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    yield server
+    server.jobs.close()
+    server.close()
+
+
+def test_with_one_gpu_and_no_token_there_is_no_list_but_a_line_that_says_why() -> None:
+    field = PlaceField(Backends({"MASK_STUDIO_BACKEND": "process"}), Rental())
+    assert field.choices(()) == [("This machine", "process")]
+    assert not field.key.visible and field.note.visible
+    assert "HF_TOKEN" in field.only_here()
+
+
+def test_several_gpus_and_rented_machines_are_offered_with_their_prices(hub: Any) -> None:
+    backends, rental = Backends({"MASK_STUDIO_BACKEND": "process"}, TOKEN), Rental(TOKEN, endpoint=hub.url)
+    backends.gpus = 4
+    field = PlaceField(backends, rental)
+    assert field.choices(rental.hardware(patience_seconds=60)) == [
+        ("One GPU of this machine", "process"),
+        ("All 4 GPUs of this machine", "devices"),
+        ("CPU Basic · $0.01 an hour", "job:cpu-basic"),
+        ("Nvidia T4 - small · $0.40 an hour", "job:t4-small"),
+    ]
+    assert "at most $0.50: 60 min of work" in field.about("job:t4-small", None)
+    assert "at most $0.17: 10 min of work" in field.about("job:t4-small", 600)
+    assert field.about("process", 600) == " "
+
+
+def test_a_hub_out_of_reach_is_said_in_words(hub: Any) -> None:
+    hub.fail("hardware", times=9, status=500)
+    rental = Rental(TOKEN, endpoint=hub.url)
+    assert rental.hardware(patience_seconds=60) == ()
+    assert "has a problem of its own" in rental.why_not()
+
+
+def test_a_browser_cannot_choose_what_is_not_offered() -> None:
+    backends = Backends({"MASK_STUDIO_BACKEND": "process"})
+    for key in ("job:t4-small", "devices", "job:", "", None, "../x"):
+        with pytest.raises(ConfigError):
+            backends.check(key)  # type: ignore[arg-type]
+    rich = Backends({"MASK_STUDIO_BACKEND": "process"}, TOKEN)
+    assert rich.check("job:t4-small") == "job:t4-small"
+    for key in ("job:", "job:T4; rm", "job:-"):
+        with pytest.raises(ConfigError):
+            rich.check(key)
+
+
+def test_what_is_usual_is_what_the_environment_names() -> None:
+    assert Backends({"MASK_STUDIO_BACKEND": "job"}, TOKEN).usual_key == "job:t4-small"
+    named = {"MASK_STUDIO_BACKEND": "job", "MASK_STUDIO_JOB_HARDWARE": "a10g-small"}
+    assert Backends(named, TOKEN).usual_key == "job:a10g-small"
+    with pytest.raises(ConfigError, match="no HF_TOKEN"):
+        Backends(named)
+    with pytest.raises(ConfigError, match="MASK_STUDIO_JOB_HARDWARE is 'A 10'"):
+        Backends(named | {"MASK_STUDIO_JOB_HARDWARE": "A 10"}, TOKEN)
+    several = Backends({"MASK_STUDIO_BACKEND": "process"})
+    several.usual, several.gpus = LocalDevices(2), 2
+    assert several.usual_key == "devices"
+
+
+@pytest.mark.slow
+def test_a_run_started_on_a_rented_machine_is_shown_there_and_the_token_is_in_no_process_list(
+    hub: Any, start_app: Callable[..., Any], opened: Callable, tmp_path: Path, eventually: Callable
+) -> None:
+    app = start_app(HF_ENDPOINT=hub.url, HF_HUB_OFFLINE="0", HF_HUB_DISABLE_XET="1", HF_TOKEN=TOKEN)
+    page = opened(app, height=1400)
+    page.locator("#place input").click()
+    page.get_by_role("option", name="Nvidia T4").click()
+    page.get_by_text("at most $0.50").wait_for()
+    page.get_by_label("Epochs").fill("1")
+    page.locator("#start").click()
+    page.wait_for_selector(".state.running")
+    seen = 0
+    while not page.locator(".state.completed").count():
+        for path in Path("/proc").glob("[0-9]*"):
+            try:
+                command = (path / "cmdline").read_bytes()
+                if b"trainer\0remote" in command:
+                    seen += 1
+                    assert TOKEN.encode() not in command + (path / "environ").read_bytes()
+            except OSError:  # ended since
+                continue
+        assert not page.locator(".failure").count(), page.locator(".failure").inner_text()
+        time.sleep(0.2)
+    assert seen and len(hub.jobs.jobs) == 1
+    assert page.locator("#try-model").is_visible()
+    for path in (path for path in app.home.rglob("*") if path.is_file()):
+        assert TOKEN.encode() not in path.read_bytes(), path
