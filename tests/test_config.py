@@ -244,3 +244,15 @@ def test_config_is_frozen_and_keyword_only() -> None:
 def test_settings_that_presets_recommend_are_within_the_limits() -> None:
     for suits in (SCRATCH, *(preset.recommended for preset in (*MODELS, *DATASETS))):
         read(**suits).check()
+
+
+@pytest.mark.parametrize(
+    ("other", "words"),
+    [
+        ({"compile": "on"}, "a model that is shared out is not compiled"),
+        ({"optim": "muon"}, "Muon needs whole matrices"),
+    ],
+)
+def test_what_a_model_that_is_shared_out_cannot_have_is_said(other: dict[str, str], words: str) -> None:
+    (problem,) = TrainConfig(fsdp=True, **other).problems()  # type: ignore[arg-type]
+    assert words in problem

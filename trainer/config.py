@@ -86,6 +86,9 @@ class TrainConfig:
     compile: str = setting(
         "auto", "Compile the model with `torch.compile`: by itself for runs of 5,000 steps and more.", choices=SWITCH
     )
+    fsdp: bool = setting(
+        False, "Share weights and optimizer out among several GPUs (FSDP), for a model too large for each of them."
+    )
     eval_steps: int | None = setting(None, "Steps between evaluations; once an epoch when empty.", low=1, high=10**9)
     logging_steps: int = setting(5, "Steps between points of the training curve.", low=1, high=10**6)
     save_steps: int | None = setting(
@@ -143,6 +146,10 @@ class TrainConfig:
                 yield f"{f.name} is {value!r}; half a character in it can't be saved or read."
         if self.probe_text and len(split_at_masks(self.probe_text)) == 1:
             yield f"probe_text is {self.probe_text!r}; it needs a <mask> where a word is to be guessed."
+        if self.fsdp and self.compile == "on":
+            yield "compile is 'on' and fsdp is true; a model that is shared out is not compiled."
+        if self.fsdp and self.optim == "muon":
+            yield "optim is 'muon' and fsdp is true; Muon needs whole matrices: take 'adamw'."
         if self.from_scratch:
             yield from _shape_problems(self.from_scratch)
 

@@ -8,6 +8,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from trainer.errors import TrainerError
@@ -69,7 +70,7 @@ def _work(
             emit(GpuLent(seconds=seconds))
             from trainer.engine.loop import fit
 
-            config = folder.read_config()
+            config = replace(folder.read_config(), compile="off")  # which takes as long as a slice, and each anew
             fit(config, emit, folder.stop_requested, folder.path, resume=True, should_pause=should_pause)
     except TrainerError as error:
         folder.end(Failed(what=error.what, fix=error.fix))  # unless that was told, or another process has the run

@@ -95,9 +95,10 @@ class Launch:
 
 
 @pytest.mark.slow
-def test_two_processes_stopped_and_three_that_go_on_give_the_numbers_of_one(config, tmp_path):
+@pytest.mark.parametrize("fsdp", [False, True])
+def test_two_processes_stopped_and_three_that_go_on_give_the_numbers_of_one(fsdp, config, tmp_path):
     folder, settings = tmp_path / "run", tmp_path / "config.json"
-    settings.write_text(config(4).to_json())
+    settings.write_text(config(4, fsdp=fsdp).to_json())
     two = Launch(folder, torchrun(2, "fit", "--config", str(settings), "--output", str(folder)))
     two.until("step_logged", STOPPED)
     (folder / "stop").touch()
@@ -129,6 +130,11 @@ def test_two_processes_stopped_and_three_that_go_on_give_the_numbers_of_one(conf
     )
     for name, weights in ours.items():
         torch.testing.assert_close(theirs[name], weights, rtol=1e-5, atol=1e-5)
+    assert theirs.keys() == ours.keys()
+    kept = [
+        safetensors.torch.load_file(place / "model/model.safetensors").keys() for place in (folder, tmp_path / "one")
+    ]
+    assert kept[0] == kept[1]
 
 
 @pytest.mark.slow

@@ -12,6 +12,7 @@ from accelerate import Accelerator
 
 from trainer.engine.blocks import Blocks
 from trainer.engine.masking import HELD_OUT_EPOCH, Masking
+from trainer.engine.model import MaskedLanguageModel
 
 
 class MaskedLanguageModeling(evaluate.Metric):
@@ -40,28 +41,41 @@ class MaskedLanguageModeling(evaluate.Metric):
         }
 
 
-@torch.inference_mode()
 def evaluate_model(
-    model: torch.nn.Module, blocks: Blocks, masking: Masking, *, batch_size: int, accelerator: Accelerator
+    model: MaskedLanguageModel, blocks: Blocks, masking: Masking, *, batch_size: int, accelerator: Accelerator
 ) -> dict[str, Any]:
     """The metric over all blocks; every process computes its share and all get the whole."""
     was_training = model.training
     model.eval()
+    with model.without_gradients():
+        nats, correct, masked = _sums(model, blocks, masking, batch_size, accelerator)
+    model.train(was_training)
+    metric = MaskedLanguageModeling(keep_in_memory=True)
+    return metric.compute(nats=[nats], masked_tokens=[int(masked)], correct=[int(correct)])
+
+
+def _sums(
+    model: MaskedLanguageModel, blocks: Blocks, masking: Masking, batch_size: int, accelerator: Accelerator
+) -> list[float]:
+    """Nats, correct guesses and masked tokens, of all processes."""
     exact = torch.float32 if accelerator.device.type == "mps" else torch.float64  # Apple's GPUs have no float64
     sums = torch.zeros(2, dtype=exact, device=accelerator.device)
     masked = 0
     stride = batch_size * accelerator.num_processes
-    for start in range(accelerator.process_index * batch_size, len(blocks), stride):
+    for first in range(0, len(blocks), stride):
+        start = first + accelerator.process_index * batch_size
+        has_work = start < len(blocks)
+        if not has_work and not model.is_sharded:
+            break
+        start = start if has_work else 0  # of a sharded model, all run through together
         indices = torch.arange(start, min(start + batch_size, len(blocks)))
         ids, word_starts, attention_mask = blocks.take(indices)
         batch = masking(ids, indices, epoch=HELD_OUT_EPOCH, word_starts=word_starts, attention_mask=attention_mask)
-        batch = batch.to(accelerator.device)
+        batch = (batch if has_work else batch.without_targets()).to(accelerator.device)
         logits = model.logits(batch.input_ids, batch.positions, batch.attention_mask).float()
         nats = torch.nn.functional.cross_entropy(logits, batch.targets, reduction="sum")
         correct = (logits.argmax(-1) == batch.targets).sum()
         sums += torch.stack([nats.to(exact), correct.to(exact)])
         masked += len(batch.targets)
-    model.train(was_training)
-    nats_sum, correct_sum, masked = accelerator.reduce(torch.cat([sums, sums.new_tensor([masked])])).tolist()
-    metric = MaskedLanguageModeling(keep_in_memory=True)
-    return metric.compute(nats=[nats_sum], masked_tokens=[int(masked)], correct=[int(correct_sum)])
+    total: list[float] = accelerator.reduce(torch.cat([sums, sums.new_tensor([masked])])).tolist()
+    return total

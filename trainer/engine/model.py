@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ class MaskedLanguageModel(nn.Module):
         self.model = model
         self.tokenizer = tokenizer
         self.precision = precision
-        self.is_halved = False
+        self.is_halved = self.is_sharded = False
         if precision == "bf16" and not torch.cuda.is_available():
             # Fused attention is slow there: for blocks of 128, explicit products take less than a third of its time.
             model.set_attn_implementation("eager")
@@ -49,6 +50,9 @@ class MaskedLanguageModel(nn.Module):
         Shapes: input_ids (texts, tokens), padded only with an attention_mask like it (1: read, 0: padding);
         positions (masked,) into them flattened -> (masked, vocabulary).
         """
+        return self._scores(input_ids, positions, attention_mask)
+
+    def _scores(self, input_ids: Tensor, positions: Tensor, attention_mask: Tensor | None) -> Tensor:
         with torch.autocast(input_ids.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
             batch = {"input_ids": input_ids, "attention_mask": attention_mask}
             if self.head is None:
@@ -75,7 +79,7 @@ class MaskedLanguageModel(nn.Module):
         self, input_ids: Tensor, positions: Tensor, targets: Tensor, attention_mask: Tensor | None = None
     ) -> Tensor:
         """The loss in nats, summed over the masked positions."""
-        logits = self.logits(input_ids, positions, attention_mask).float()
+        logits = self._scores(input_ids, positions, attention_mask).float()
         return nn.functional.cross_entropy(logits, targets, reduction="sum")
 
     @property
@@ -101,14 +105,18 @@ class MaskedLanguageModel(nn.Module):
             )
         return ids
 
-    @torch.inference_mode()
+    def without_gradients(self) -> AbstractContextManager[None]:
+        """For answers alone. What is gathered of shared weights must serve training later, too."""
+        return torch.no_grad() if self.is_sharded else torch.inference_mode()
+
     def probabilities(self, ids: list[int]) -> Tensor:
         """The distribution over the vocabulary at each mask. Shape: (masks, vocabulary), on the CPU."""
         was_training = self.training
         self.eval()
         batch = torch.tensor([ids], device=self.model.device)
         positions = (batch[0] == self.tokenizer.mask_token_id).nonzero().squeeze(1)
-        probabilities = self.logits(batch, positions).float().softmax(-1).cpu()
+        with self.without_gradients():
+            probabilities = self.logits(batch, positions).float().softmax(-1).cpu()
         self.train(was_training)
         return probabilities
 
@@ -117,9 +125,9 @@ class MaskedLanguageModel(nn.Module):
         scores, tokens = self.probabilities(self.encode(text))[0].topk(count)
         return [(self.tokenizer.decode([t]), s) for t, s in zip(tokens.tolist(), scores.tolist(), strict=True)]
 
-    def save(self, folder: Path) -> None:
-        """A plain transformers folder: safetensors in one file, config, tokenizer."""
-        self.model.save_pretrained(folder, max_shard_size="100GB")
+    def save(self, folder: Path, weights: dict[str, Tensor] | None = None) -> None:
+        """A plain transformers folder: safetensors in one file, config, tokenizer; with `weights` that are not here."""
+        self.model.save_pretrained(folder, state_dict=weights, max_shard_size="100GB")
         save_tokenizer(self.tokenizer, folder)
 
 

@@ -176,7 +176,7 @@ def _plan(config: TrainConfig, cut: Cut, model: MaskedLanguageModel, global_batc
     train, held_out = cut.train, cut.held_out
     steps_per_epoch = math.ceil(len(train) / global_batch)
     steps = config.max_steps or max(1, math.ceil(config.num_train_epochs * steps_per_epoch))
-    pays = steps >= COMPILED_STEPS and not config.line_by_line and hardware.can_compile()
+    pays = steps >= COMPILED_STEPS and not config.line_by_line and not config.fsdp and hardware.can_compile()
     return Planned(
         text_column=cut.text_column,
         documents=cut.documents,

@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from safetensors.torch import load_file, save_file
 from safetensors.torch import load_model as load_weights
 from safetensors.torch import save_model as save_weights
 
 from trainer.config import TrainConfig
+from trainer.engine import sharding
 from trainer.engine.checkpoint import STATE, save_checkpoint, take_back, write_json
 from trainer.engine.versions import differences, versions
 from trainer.errors import RunError
@@ -27,11 +29,20 @@ if TYPE_CHECKING:
 
 FORMAT = 2  # raise it when an older Mask Studio would misread what is written here
 WEIGHTS, OPTIMIZER = "model.safetensors", "optimizer.pt"
-FREE_TO_CHANGE = {"max_seconds", "save_steps", "compile"}  # settings that other checkpoints and bits don't hang on
+FREE_TO_CHANGE = {"max_seconds", "save_steps", "compile", "fsdp"}  # other checkpoints and bits don't hang on these
 
 
-def save_snapshot(training: Training, window: dict[str, float] | None = None) -> None:
-    """Writes a checkpoint of the run as it is now; with the open `window` of its curve where it only pauses."""
+def save_snapshot(
+    training: Training,
+    weights: dict[str, torch.Tensor] | None,
+    states: list[dict[str, Any]],
+    window: dict[str, float] | None = None,
+) -> None:
+    """Writes a checkpoint of the run as it is now, the same whether it is shared out or not.
+
+    `weights` come from the model itself when None, `states` are its optimizers'; the `window` of the curve stays open
+    where the run only pauses.
+    """
     state = {
         "format": FORMAT,
         "step": training.step,
@@ -49,8 +60,12 @@ def save_snapshot(training: Training, window: dict[str, float] | None = None) ->
         "versions": versions(),
     }
     writers = {
-        WEIGHTS: lambda path: save_weights(training.model.model, str(path)),
-        OPTIMIZER: lambda path: _save_optimizer(training, path),
+        WEIGHTS: lambda path: (
+            save_file(sharding.by_first_name(weights), path)
+            if weights
+            else save_weights(training.model.model, str(path))
+        ),
+        OPTIMIZER: lambda path: _save_optimizer(states, path),
         STATE: lambda path: write_json(path, state),
     }
     save_checkpoint(training.output_dir / "checkpoints", training.step, writers)
@@ -83,11 +98,14 @@ def restore_snapshot(training: Training, folder: Path, state: dict[str, Any]) ->
         raise RunError(
             "The text is no longer the one this run began with.", "Bring the old one back, or start a new run."
         )
-    load_weights(training.model.model, str(folder / WEIGHTS))
+    if training.is_sharded:
+        sharding.put_weights(training.model, load_file(folder / WEIGHTS))
+    else:
+        load_weights(training.model.model, str(folder / WEIGHTS))
     states = torch.load(folder / OPTIMIZER, map_location="cpu", weights_only=True)
     states = states if isinstance(states, list) else [states]  # format 1 knew one optimizer
     for optimizer, one in zip(training.optimizers, states, strict=True):
-        optimizer.load_state_dict(one)
+        sharding.put_state(optimizer, one)
     training.step = training.saved_step = state["step"]
     training.best_loss = math.inf if state["best_loss"] is None else state["best_loss"]
     training.evaluations_since_best = state["evaluations_since_best"]
@@ -107,9 +125,9 @@ def _text(training: Training) -> list[str]:
     return [training.train.digest, training.held_out.digest]
 
 
-def _save_optimizer(training: Training, path: Path) -> None:
+def _save_optimizer(states: list[dict[str, Any]], path: Path) -> None:
     with path.open("wb") as file:  # whose errors name the disk; torch's own writer says "unexpected pos"
-        torch.save([optimizer.state_dict() for optimizer in training.optimizers], file)
+        torch.save(states, file)
 
 
 def _changes(state: dict[str, Any], config: TrainConfig) -> Iterator[str]:

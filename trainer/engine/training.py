@@ -10,6 +10,7 @@ import torch
 from accelerate import Accelerator
 
 from trainer.config import TrainConfig
+from trainer.engine import sharding
 from trainer.engine.checkpoint import replace_folder, set_aside
 from trainer.engine.evaluation import evaluate_model
 from trainer.engine.masking import DROPOUT, MaskedBatch, hashed, shuffled
@@ -49,10 +50,16 @@ class Training:
         self.evaluated_step: int | None = None
         self.saved_step: int | None = None
 
-        self.model = prepared.model.to(accelerator.device)  # the module itself; `wrapped` is what ranks share
-        if self.plan.compile:
-            self.model.compile()
-        self.wrapped, *self.optimizers = accelerator.prepare(self.model, *optimizers(self.model, config))
+        self.model = prepared.model  # the module itself; `wrapped` is what ranks share
+        self.is_sharded = config.fsdp and accelerator.num_processes > 1
+        if self.is_sharded:
+            sharding.shard(self.model, accelerator)
+            self.wrapped, self.optimizers = self.model, optimizers(self.model, config)
+        else:
+            self.model.to(accelerator.device)
+            if self.plan.compile:
+                self.model.compile()
+            self.wrapped, *self.optimizers = accelerator.prepare(self.model, *optimizers(self.model, config))
         floats = 3 * sum(p.numel() for p in self.model.parameters())  # weights, and AdamW's two moments of each
         self.pace = Pace(began, config.max_seconds, 4 * floats)
         self.order: tuple[int, torch.Tensor] = (-1, torch.empty(0))
@@ -79,7 +86,9 @@ class Training:
         masked = sum(len(batch.targets) for batch in batches)
         here, ranks = self.accelerator.process_index, self.accelerator.num_processes
         # A rank without work still takes part in the exchange.
-        mine = list(enumerate(batches))[here::ranks] or [(here, batches[0].without_targets())]
+        mine = list(enumerate(batches))[here::ranks]
+        rounds = math.ceil(len(batches) / ranks) if self.is_sharded else 1  # in which all take part
+        mine += [(here, batches[0].without_targets())] * (rounds - len(mine))
         self.wrapped.train()
         for number, batch in mine:
             on_device = batch.to(self.accelerator.device)
@@ -89,9 +98,8 @@ class Training:
                     self._backward(on_device, masked)
             else:
                 self._backward(on_device, masked)
-        self.grad_norm = self.accelerator.clip_grad_norm_(
-            self.wrapped.parameters(), self.config.max_grad_norm or math.inf
-        )
+        clip = sharding.clip_gradients if self.is_sharded else self.accelerator.clip_grad_norm_
+        self.grad_norm = clip(self.wrapped.parameters(), self.config.max_grad_norm or math.inf)
         self.learning_rate = self._learning_rate()
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
@@ -168,7 +176,7 @@ class Training:
 
     def probe(self) -> None:
         """What the model now answers to the probe sentence."""
-        if not self.config.probe_text or not self.accelerator.is_main_process:
+        if not self.config.probe_text or not (self.accelerator.is_main_process or self.is_sharded):
             return
         words = self.model.top_words(self.config.probe_text, PROBE_CANDIDATES)
         candidates = [{"score": score, "token_str": word} for word, score in words]
@@ -218,8 +226,10 @@ class Training:
             return
         began = time.monotonic()
         window = self.window.state(self.accelerator.reduce(self.window.nats).item()) if paused else None
+        weights = sharding.whole_weights(self.model) if self.is_sharded else None
+        states = [sharding.whole_state(optimizer) for optimizer in self.optimizers]
         if self.accelerator.is_main_process:
-            save_snapshot(self, window)
+            save_snapshot(self, weights, states, window)
             path = self.checkpoint.relative_to(self.output_dir).as_posix()
             self.emit(CheckpointSaved(step=self.step, path=path, seconds=time.monotonic() - began))
         self.accelerator.wait_for_everyone()
@@ -228,8 +238,9 @@ class Training:
         self._new_window()
 
     def _save_model(self) -> None:
+        weights = sharding.whole_weights(self.model) if self.is_sharded else None
         if self.accelerator.is_main_process:
-            replace_folder(self.output_dir / "model", self.model.save)
+            replace_folder(self.output_dir / "model", lambda folder: self.model.save(folder, weights))
         self.accelerator.wait_for_everyone()
 
     def _new_window(self) -> None:

@@ -98,6 +98,7 @@ LABELS = {
     "dataset_config": "Configuration",
     "text_column": "Text column",
     "max_seconds": "Time budget",
+    "fsdp": "Share the model out",
     "eval_steps": "Evaluate every",
     "logging_steps": "Log every",
     "save_steps": "Save every",
