@@ -51,7 +51,8 @@ def serve() -> None:
     backend = backends.usual
     runs = RunManager(
         home, os.environ, max_queued=limits.max_queued, auto_resume=auto_resume,
-        command=backends.command, secret=backends.secret, starts=not isinstance(backend, ZeroGpu),
+        command=backends.command, secret=backends.secret, usual=backends.check(backends.usual_key),
+        starts=not isinstance(backend, ZeroGpu),
     )  # fmt: skip
     fills = FillService()
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))

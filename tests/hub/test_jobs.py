@@ -341,3 +341,17 @@ def test_what_a_job_prints_is_believed_only_where_it_is_an_event(rental: Rental)
     view = rental.until_over(manager, run_id)
     assert view.state == "completed" and view.step == 5 and not view.evaluations
     assert view.warnings == ("<b>true</b>",)
+
+
+def test_a_run_here_and_runs_on_rented_machines_do_not_wait_for_each_other(rental: Rental, hub: Any) -> None:
+    rental.tells(FINISHED, go=1)
+    manager = rental.manager()
+    rented = [manager.start(TrainConfig(), backend=BACKEND) for _ in range(2)]
+    for run_id in rented:
+        rental.until_step(manager, run_id, 1)
+    here = manager.start(TrainConfig(max_documents=20, max_steps=1))
+    rental.until(lambda: manager.view(here).state == "completed")
+    assert all(manager.view(run_id).state == "running" for run_id in rented) and len(hub.jobs.jobs) == 2
+    rental.lets_go_to(9)
+    for run_id in rented:
+        assert rental.until_over(manager, run_id).state == "completed"

@@ -137,7 +137,7 @@ def test_a_process_that_finds_its_run_taken_does_not_fail_it(stage):
     manager = stage.manager(command=too_late)
     (run_id,) = stage.start(manager, "wait")
     stage.until(lambda: "already running" in stage.folder(run_id).log_tail())
-    stage.until(lambda: manager._supervisor.active is None)
+    stage.until(lambda: not manager._supervisor.is_on(run_id))
     assert manager.view(run_id).state == "running"
     manager.stop(run_id)
     others[0].wait()

@@ -11,13 +11,13 @@ from typing import Protocol
 
 from trainer.errors import ConfigError
 from trainer.runs import launch
-from trainer.runs.folder import RunFolder
+from trainer.runs.folder import RENTED, RunFolder
 from trainer.runs.zero_gpu import ZeroGpu, is_lent, zero_gpu
 
 SMI = ("nvidia-smi", "--list-gpus")
 SMI_SECONDS = 20.0  # a driver may take to wake up
 NAMES = ("auto", "process", "devices", "zero", "job")  # what MASK_STUDIO_BACKEND takes
-PROCESS, DEVICES, ZERO, JOB = "process", "devices", "zero", "job:"  # keys; that of a job goes on with its hardware
+PROCESS, DEVICES, ZERO, JOB = "process", "devices", "zero", RENTED  # keys; that of a job goes on with its hardware
 HARDWARE = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 USUAL_HARDWARE = "t4-small"  # the cheapest GPU
 
@@ -96,11 +96,13 @@ class Backends:
         return DEVICES if isinstance(self.usual, LocalDevices) else PROCESS
 
     def check(self, key: str) -> str:
-        """The key. Raises: ConfigError for what is not to be had here."""
+        """The key; empty where it is what any run here gets. Raises: ConfigError for what is not to be had here."""
         key = str(key)  # a browser may send anything
         rented = key.startswith(JOB) and HARDWARE.fullmatch(key.removeprefix(JOB))
         if isinstance(self.usual, ZeroGpu):
-            return ZERO  # the page's process lends it to its runs itself
+            return ""  # the page's process lends it to its runs itself
+        if key == self.usual_key and not key.startswith(JOB):
+            return ""
         if key == PROCESS or (key == DEVICES and self.gpus > 1) or (rented and self.token):
             return key
         raise ConfigError([f"Runs can't work on {key!r} here; reload the page, and choose another place."])

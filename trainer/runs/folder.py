@@ -17,6 +17,7 @@ from trainer.runs.lock import is_held, locked
 from trainer.runs.names import RUN_ID, name_of
 
 WAITING = "Waiting in the queue"  # the phase of a run that is to be resumed
+RENTED = "job:"  # how the key of such a backend begins
 TAIL_BYTES = 64 * 1024
 
 
@@ -66,6 +67,10 @@ class RunFolder:
         with suppress(OSError, ValueError):
             return self.backend.read_text(encoding="utf-8")
         return ""
+
+    def is_rented(self) -> bool:
+        """Whether it works on a machine that was rented for it."""
+        return self.read_backend().startswith(RENTED)
 
     def write_config(self, config: TrainConfig, owner: str | None = None, backend: str = "") -> None:
         """Make the folder and save the settings, whole or not at all."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import threading
+import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -48,15 +49,18 @@ class RunManager:
         command: Callable[[RunFolder], list[str]] = launch.command,
         secret: Callable[[RunFolder], str] = lambda folder: "",
         starts: bool = True,
+        usual: str = "",
     ) -> None:
         """`command` begins the process of a run, which reads the `secret` on its standard input.
 
-        `starts`: whether runs begin by themselves when it is their turn; else somebody else lets them work.
+        `usual` is the key of the backend of a run for which none is chosen. `starts`: whether runs begin by themselves
+        when it is their turn; else somebody else lets them work.
         """
         self.home = Path(home).resolve()
         self.home.mkdir(parents=True, exist_ok=True)
         self.admission = threading.Lock()  # held by whoever counts runs before letting another begin
         self._max_queued = max_queued
+        self._usual = usual
         self._readers: dict[str, RunReader] = {}
         environment = launch.environment(python_environment)
         self._supervisor = Supervisor(self.home, environment, grace_seconds, command, secret, starts)
@@ -79,7 +83,7 @@ class RunManager:
             self._check_room()
             folder = RunFolder(self.home / new_run_id(os.listdir(self.home)))
             try:
-                folder.write_config(config, owner, backend)
+                folder.write_config(config, owner, backend or self._usual)
             except OSError as error:
                 raise RunError(f"The run can't be saved: {error.strerror}.", "Make room on the disk.") from error
             self._supervisor.enqueue(folder.id)
@@ -156,7 +160,7 @@ class RunManager:
             self._readers[run_id] = reader  # the last one
             while len(self._readers) > READERS_KEPT:
                 del self._readers[next(iter(self._readers))]
-            alive = run_id == self._supervisor.active
+            alive = self._supervisor.is_on(run_id)
             position = self._supervisor.position(run_id)
         return reader.read(alive=alive, queue_position=position)
 
@@ -205,10 +209,13 @@ class RunManager:
 
     def shut_down(self, patience_seconds: float = 8.0) -> None:
         """For a machine that is going down: the run that is on saves and ends, and resumes first if that is wanted."""
-        view = self.current()
-        if view and self._supervisor.terminate(view.id, patience_seconds) and self._auto_resume:
-            with suppress(RunError):  # it had just come to its end
-                self.resume(view.id)
+        give_up = time.monotonic() + patience_seconds
+        for view in self.views():
+            if view.state in LIVE:
+                ended = self._supervisor.terminate(view.id, max(0.0, give_up - time.monotonic()))
+                with suppress(RunError):  # it had just come to its end
+                    if ended and self._auto_resume:
+                        self.resume(view.id)
         self.close()
 
     def close(self) -> None:
@@ -223,8 +230,8 @@ class RunManager:
     def _check_over(self, run_id: str) -> None:
         view = self.view(run_id)
         if view.is_over:
-            self._changed.wait_for(lambda: self._supervisor.active != run_id, ENDING_SECONDS)
-        if not view.is_over or self._supervisor.active == run_id:
+            self._changed.wait_for(lambda: not self._supervisor.is_on(run_id), ENDING_SECONDS)
+        if not view.is_over or self._supervisor.is_on(run_id):
             raise RunError(f"Run {view.name} has not ended yet.", "Stop it first, or wait for its end.")
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -15,6 +14,7 @@ from pathlib import Path
 from trainer.errors import RunError
 from trainer.events import LAST_KINDS, SAVING, Event, Failed, Finished
 from trainer.runs import launch
+from trainer.runs.child import Child
 from trainer.runs.folder import RunFolder, run_ids
 from trainer.runs.history import RunReader, RunView
 from trainer.runs.lock import locked
@@ -22,15 +22,17 @@ from trainer.runs.shown_text import without_machine_paths
 
 POLL_SECONDS = 0.2
 KILL_AFTER_SECONDS = 5.0  # between asking a process that ignored `stop` to end, and ending it
+MOST_RENTED = 4  # runs on rented machines at a time
 SAVE_SECONDS = 600.0  # for as long, a process that is saving is not ended
 
 logger = logging.getLogger(__name__)
 
 
 class Supervisor:
-    """The queue of a home and the one run that is on; whoever reads or changes either holds `changed`.
+    """The queue of a home and the runs that are on; whoever reads or changes either holds `changed`.
 
-    Several may share a home: the one that starts a process holds `home/lock` until that process has been buried.
+    One at a time works on this machine; those on rented ones need not wait for it. Several supervisors may share a
+    home: the one that starts a process that works here holds `home/lock` until that process has been buried.
     """
 
     def __init__(
@@ -45,15 +47,12 @@ class Supervisor:
         self.changed = threading.Condition()
         self.queue: list[str] = []
         self.interrupted: list[str] = []  # runs that were found dead without a last word, oldest first
-        self.active: str | None = None  # the run whose process is a child of this one, or about to be
+        self._children: dict[str, Child] = {}  # runs whose processes are children of this one, or about to be
         self._home = home
         self._environment = environment
         self._grace_seconds = grace_seconds
         self._command = command
-        self._secret = secret  # what a process is told on its standard input, where no file and no list shows it
-        self._reader: RunReader | None = None  # of the active run
-        self._process: subprocess.Popen[bytes] | None = None
-        self._slot = ExitStack()  # holds home/lock while a run is active
+        self._secret = secret
         self._stops: dict[str, tuple[float, signal.Signals]] = {}  # when to send which signal to a run
         self._closed = False
         self._starts = starts
@@ -84,6 +83,10 @@ class Supervisor:
         with self.changed:
             return self.queue.index(run_id) + 1 if run_id in self.queue else None
 
+    def is_on(self, run_id: str) -> bool:
+        """Whether the process of a run is a child of this one that has not been buried."""
+        return run_id in self._children
+
     def expect_end(self, run_id: str) -> None:
         """Give a run that was asked to stop its time of grace, then end it."""
         with self.changed:
@@ -97,21 +100,20 @@ class Supervisor:
             self._starts = False
         if pid := folder.pid():
             _send(pid, signal.SIGTERM)
-        while folder.is_alive() or self.active == run_id:
+        while folder.is_alive() or self.is_on(run_id):
             if time.monotonic() >= give_up:
                 return False
             time.sleep(0.02)
         return True
 
     def close(self) -> None:
-        """Let the run that is on go on without supervision."""
+        """Let the runs that are on go on without supervision."""
         with self.changed:
             self._closed = True
             self.changed.notify_all()
         self._thread.join()
-        self._slot.close()
-        if self._process is not None:  # collected by somebody, so that it won't stay a zombie
-            threading.Thread(target=self._process.wait, daemon=True).start()
+        for child in self._children.values():
+            child.abandon()
 
     def _run(self) -> None:
         while not self._closed:
@@ -123,75 +125,77 @@ class Supervisor:
                 logger.exception("The supervision of %s met an error and goes on.", self._home)
             with self.changed:
                 if not self._closed:
-                    busy = self.active or (self.queue and self._starts) or self._stops
+                    busy = self._children or (self.queue and self._starts) or self._stops
                     self.changed.wait(POLL_SECONDS if busy else None)
 
     def _start_next(self) -> None:
-        with self.changed, ExitStack() as slot:
-            if self.active or not self.queue or not self._starts:
-                return
+        while child := self._next():
             try:
-                slot.enter_context(locked(self._home / "lock", patience_seconds=0))
-            except RunError:  # another supervisor has a run on
-                return
-            if any(self._folder(run_id).is_alive() for run_id in run_ids(self._home)):
-                return
-            folder = self._folder(self.queue.pop(0))
-            if not folder.is_waiting():  # another supervisor has had it
-                return
-            self.active, self._reader, self._slot = folder.id, RunReader(folder), slot.pop_all()
+                child.begin(self._command(child.folder), self._environment, self._secret(child.folder))
+            except OSError as error:
+                what = f"The training process can't be started: {error.strerror}."
+                fix = "Make room in memory and on the disk, then start it again."
+                self._release(child, Failed(what=what, fix=fix))
+
+    def _next(self) -> Child | None:
+        """The run whose turn it is; None while all that wait have to."""
+        with self.changed, ExitStack() as slot:
+            if not self._starts:
+                return None
+            on = [child.is_rented for child in self._children.values()]
+            for folder in map(self._folder, self.queue):
+                if (on.count(True) < MOST_RENTED) if folder.is_rented() else (False not in on and self._take(slot)):
+                    self.queue.remove(folder.id)
+                    if folder.is_waiting():  # else another supervisor has had it
+                        self._children[folder.id] = Child(folder, slot.pop_all())
+                    return self._children.get(folder.id)
+        return None
+
+    def _take(self, slot: ExitStack) -> bool:
+        """Whether this machine is free; it is taken until the end of `slot`."""
         try:
-            with open(folder.log, "ab") as log:
-                self._process = subprocess.Popen(
-                    self._command(folder),
-                    cwd=folder.path,
-                    env=self._environment,
-                    stdin=subprocess.PIPE,
-                    stdout=log,
-                    stderr=subprocess.STDOUT,
-                    start_new_session=True,
-                )
-            if self._process.stdin:
-                with suppress(BrokenPipeError), self._process.stdin as told:  # it may be over already
-                    told.write(self._secret(folder).encode())
-        except OSError as error:
-            what = f"The training process can't be started: {error.strerror}."
-            self._release(folder, Failed(what=what, fix="Make room in memory and on the disk, then start it again."))
+            slot.enter_context(locked(self._home / "lock", patience_seconds=0))
+        except RunError:  # another supervisor has a run on
+            return False
+        folders = map(self._folder, run_ids(self._home))
+        if any(folder.is_alive() and not folder.is_rented() for folder in folders):  # begun in a shell
+            slot.close()
+            return False
+        return True
 
     def _bury_the_dead(self) -> None:
-        if self._process is None or self._reader is None:
-            return
-        folder, returncode = self._reader.folder, self._process.poll()
-        if returncode is None:
-            if self._reader.read().is_over:  # a process may hang after its last word
-                self.expect_end(folder.id)
-            return
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._process.pid, signal.SIGKILL)  # what the process left behind
-        with self.changed:
-            _, next_signal = self._stops.pop(folder.id, (0.0, None))
-        if next_signal is signal.SIGKILL:  # so it was ended at the user's wish
-            self._release(folder, stopped(self._reader.read()))
-        elif folder.has_job():  # which goes on without the process that followed it
-            self._release(folder)
-        else:
-            self._release(folder, launch.failure(returncode, without_machine_paths(folder.log_tail(), self._home)))
+        for run_id, child in list(self._children.items()):
+            folder, returncode = child.folder, child.returncode
+            if returncode is None:
+                if child.reader.read().is_over:  # a process may hang after its last word
+                    self.expect_end(run_id)
+                continue
+            child.end_the_rest()
+            with self.changed:
+                _, next_signal = self._stops.pop(run_id, (0.0, None))
+            if next_signal is signal.SIGKILL:  # so it was ended at the user's wish
+                self._release(child, stopped(child.reader.read()))
+            elif folder.has_job():  # which goes on without the process that followed it
+                self._release(child)
+            else:
+                self._release(child, launch.failure(returncode, without_machine_paths(folder.log_tail(), self._home)))
 
-    def _release(self, folder: RunFolder, event: Event | None = None) -> None:
+    def _release(self, child: Child, event: Event | None = None) -> None:
         try:
             if event is not None:
-                folder.end(event)
+                child.folder.end(event)
         finally:
             with self.changed:
-                self._slot.close()
-                self.active = self._reader = self._process = None
+                child.release()
+                del self._children[child.folder.id]
                 self.changed.notify_all()
 
     def _send_signals(self) -> None:
         with self.changed:
             for run_id, (moment, number) in list(self._stops.items()):
                 folder = self._folder(run_id)
-                pid = self._process.pid if self._process and run_id == self.active else folder.pid()
+                child = self._children.get(run_id)
+                pid = (child and child.pid) or folder.pid()
                 if pid is None:  # ended, and not our child
                     del self._stops[run_id]
                     if number is signal.SIGKILL:
@@ -201,7 +205,8 @@ class Supervisor:
                     self._stops[run_id] = (time.monotonic() + KILL_AFTER_SECONDS, signal.SIGKILL)
 
     def _is_saving(self, folder: RunFolder, moment: float) -> bool:
-        reader = self._reader if self._reader and self.active == folder.id else RunReader(folder)
+        child = self._children.get(folder.id)
+        reader = child.reader if child else RunReader(folder)
         return reader.read().phase == SAVING and time.monotonic() < moment + SAVE_SECONDS
 
     def _folder(self, run_id: str) -> RunFolder:
