@@ -55,11 +55,12 @@ def only_text(rows: Dataset, columns: list[str]) -> Dataset:
         table = (dict(zip(batch, values, strict=True)) for values in zip(*batch.values(), strict=True))
         return {"text": [text_of(row, columns) for row in table]}
 
-    parts = (
-        part.map(joined, batched=True, remove_columns=rows.column_names, features=TEXT)
-        for part in stretches(rows, range(len(rows)))
-    )
-    return datasets.concatenate_datasets(list(parts)) if len(rows) else Dataset.from_dict({"text": []}, TEXT)
+    parts = []
+    for part in stretches(rows, range(len(rows))):
+        some = 1 + len(part) // 4  # few batches, for each costs the pages around its head whenever its file is mapped
+        how = {"batched": True, "batch_size": some, "writer_batch_size": some, "features": TEXT}
+        parts.append(part.map(joined, remove_columns=rows.column_names, **how))
+    return datasets.concatenate_datasets(parts) if len(rows) else Dataset.from_dict({"text": []}, TEXT)
 
 
 def text_of(row: Mapping[str, Any], columns: list[str]) -> str:

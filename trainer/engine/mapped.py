@@ -18,7 +18,10 @@ STRETCH_BYTES = 64 << 20
 def stretches(rows: Dataset, indices: Sequence[int] | np.ndarray) -> Iterator[Dataset]:
     """The rows `indices`, in stretches of about 64 MB; what one has read is given back when the next is taken."""
     count = max(1, len(rows) * STRETCH_BYTES // max(1, rows.data.nbytes))
-    packed = pickle.dumps(rows) if rows.cache_files else None  # what lies in files is pickled as their names
     for start in range(0, len(indices), count):
-        own = pickle.loads(packed) if packed else rows
-        yield own.select(indices[start : start + count])
+        places = np.asarray(indices[start : start + count])
+        first = places.min()
+        own = rows.select(range(first, places.max() + 1))  # so that only the files of these rows are mapped anew
+        if rows.cache_files:
+            own = pickle.loads(pickle.dumps(own))  # what lies in files is pickled as their names
+        yield own.select(places - first)
