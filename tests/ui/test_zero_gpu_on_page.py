@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +16,36 @@ STAND_IN = Path(__file__).parents[1] / "zero_gpu"
 SLICE_SECONDS = 20  # of which a slow machine takes most before the first step
 
 
-@pytest.fixture
-def zero(start_app: Callable[..., Any], tmp_path: Path) -> Any:
-    app = start_app(
+@pytest.fixture(scope="module")
+def zero(make_app: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    place = tmp_path_factory.mktemp("zero")
+    app = make_app(
+        place / "home",
         PYTHONPATH=os.pathsep.join([str(STAND_IN), os.environ.get("PYTHONPATH", "")]),
         SPACES_ZERO_GPU="true",
         CUDA_VISIBLE_DEVICES="",
-        LENT_LOG=str(tmp_path / "lent"),
+        LENT_LOG=str(place / "lent"),
         LENT_QUOTA_SECONDS="1000",
         MASK_STUDIO_SLICE_SECONDS=str(SLICE_SECONDS),
     )
-    app.lent = tmp_path / "lent"
-    return app
+    app.lent = place / "lent"
+    yield app
+    app.close()
+
+
+def test_over_http_every_call_of_next_slice_lets_a_run_work_for_so_long(zero: Any) -> None:
+    client = zero.client()
+    assert client.predict(api_name="/next_slice") == {}
+    config = {"max_steps": 2, "max_documents": 20, "logging_steps": 1}
+    run = client.predict(config, api_name="/start_run")["run"]
+    for _ in range(20):
+        told = client.predict(api_name="/next_slice")
+        assert told["run"] == run
+        if told["state"] != "queued":
+            break
+    assert (told["state"], told["step"]) == ("completed", 2)
+    assert client.predict(api_name="/next_slice") == {}
+    zero.lent.unlink()
 
 
 def test_a_run_works_while_the_page_is_open_and_the_page_counts_its_slices(

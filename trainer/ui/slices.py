@@ -17,9 +17,10 @@ SLICED: dict[str, Any] = QUEUED | {"concurrency_limit": 16, "concurrency_id": "s
 
 
 def build_slices(visitors: Visitors, slicer: Slicer) -> None:
-    """Two timers without looks: one sees whether a run waits, the other, on only then, has it work.
+    """Two timers without looks, and /next_slice for those who have no page: each slice is a request of its own.
 
-    Each slice is a request of its own, as the visitor's quota comes with a request, and the proof of it grows old.
+    The visitor's quota comes with a request, and the proof of it grows old. One timer sees whether a run waits, the
+    other, which is on only then, has it work.
     """
     wanted = gr.State(False)
     asking = gr.Timer(LOOK_SECONDS, active=False)
@@ -30,3 +31,20 @@ def build_slices(visitors: Visitors, slicer: Slicer) -> None:
 
     gr.Timer(LOOK_SECONDS).tick(visitors.own(look), [visitors.key, wanted], [asking, wanted], **QUIET)
     asking.tick(spoken(visitors.own(slicer.slice_of)), visitors.key, None, **SLICED)
+
+    def next_slice(key: str = "") -> dict[str, Any]:
+        """Let the first of your runs that wait work for one slice on a lent GPU, from your quota.
+
+        Args:
+            key: What /start_run returned, if anything.
+
+        Returns:
+            The state of that run; nothing when none waits, or one works already.
+        """
+        runs = visitors.of(key)
+        run_id = slicer.next_of(runs)
+        for _ in slicer.slice_of(runs):
+            pass
+        return runs.view(run_id).summary() if run_id else {}
+
+    gr.api(spoken(next_slice, show=str), api_name="next_slice", concurrency_limit=16, concurrency_id="slice")
