@@ -31,7 +31,7 @@ def serve() -> None:
     from trainer.environment import without_secrets
     from trainer.hub.publish import Publisher
     from trainer.inference.worker import FillService
-    from trainer.jobs.rental import Rental
+    from trainer.jobs.rental import NO_TOKEN, NOT_ASKED, Rental
     from trainer.limits import VANISHING, limits_of, place_for_runs
     from trainer.runs.backends import Backends
     from trainer.runs.manager import RunManager
@@ -47,7 +47,10 @@ def serve() -> None:
     # Whoever reaches the page publishes with a token of their own; that of the environment is for its owner's desk.
     at_desk = not on_space and os.environ.get("GRADIO_SERVER_NAME", "localhost") in ("localhost", "127.0.0.1")
     own_token = os.environ.get("HF_TOKEN", "").strip() if at_desk else ""
-    backends = Backends(os.environ, own_token)
+    # A name is believed only where it comes in a cookie that nobody else can sign.
+    sign_in = on_space and all(os.environ.get(name) for name in ("OAUTH_CLIENT_ID", "OAUTH_CLIENT_SECRET"))
+    visitors_rent = sign_in and "jobs" in os.environ.get("OAUTH_SCOPES", "").split()
+    backends = Backends(os.environ, own_token, rents=visitors_rent)
     backend = backends.usual
     runs = RunManager(
         home, os.environ, max_queued=limits.max_queued, auto_resume=auto_resume,
@@ -56,8 +59,6 @@ def serve() -> None:
     )  # fmt: skip
     fills = FillService()
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))
-    # A name is believed only where it comes in a cookie that nobody else can sign.
-    sign_in = on_space and all(os.environ.get(name) for name in ("OAUTH_CLIENT_ID", "OAUTH_CLIENT_SECRET"))
     shared = os.environ.get("MASK_STUDIO_SHARED_RUNS", "0" if on_space else "1") == "1"
     slicer = None
     if isinstance(backend, ZeroGpu):
@@ -76,7 +77,7 @@ def serve() -> None:
         previews=PreviewService(home, os.environ),
         slicer=slicer,
         backends=backends,
-        rental=Rental(own_token, at_desk=at_desk),
+        rental=Rental(own_token, why_not="" if backends.rents else NO_TOKEN if at_desk else NOT_ASKED),
     )
     hosts = tuple(host.strip() for host in os.environ.get("SPACE_HOST", "").split(",") if host.strip())
     page.launch(prevent_thread_lock=True, **launch_settings(limits, hosts))

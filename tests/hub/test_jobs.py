@@ -62,7 +62,7 @@ class Rental:
         self.go = home.parent / "go"
         self.lets_go_to(9)
 
-    def manager(self, token: str = TOKEN, grace_seconds: float = 60.0) -> RunManager:
+    def manager(self, token: str = TOKEN, *, rents: bool = False) -> RunManager:
         environment = os.environ | {
             "HF_ENDPOINT": self.hub.url,
             "HF_HUB_OFFLINE": "0",
@@ -70,9 +70,9 @@ class Rental:
             "HF_HOME": str(self.home.parent / "hf-home"),
             "HF_TOKEN": "hf_that_no_process_may_see",
         }
-        backends = Backends({"MASK_STUDIO_BACKEND": "process"}, token)
+        backends = Backends({"MASK_STUDIO_BACKEND": "process"}, token, rents=rents)
         given = {"command": backends.command, "secret": backends.secret}
-        self.managers.append(RunManager(self.home, environment, grace_seconds, **given))
+        self.managers.append(RunManager(self.home, environment, 60.0, **given))
         return self.managers[-1]
 
     def tells(self, ending: str = "", go: int = 9) -> None:
@@ -318,6 +318,8 @@ def test_without_a_token_none_can_be_rented_and_a_run_that_has_a_job_says_what_i
     rental.until_step(manager, run_id, 1)
     manager.shut_down(patience_seconds=60)
     poor = rental.manager(token="")
+    assert poor.view(run_id).state == "interrupted"
+    poor.resume(run_id)
     view = rental.until(lambda: view if (view := poor.view(run_id)).state == "failed" else None)
     assert view.failure and "without a token" in view.failure[0]
     poor.close()
@@ -355,3 +357,20 @@ def test_a_run_here_and_runs_on_rented_machines_do_not_wait_for_each_other(renta
     rental.lets_go_to(9)
     for run_id in rented:
         assert rental.until_over(manager, run_id).state == "completed"
+
+
+def test_a_visitors_own_token_rents_the_machine_and_after_a_restart_it_is_asked_for_again(
+    rental: Rental, hub: Any
+) -> None:
+    rental.tells(FINISHED, go=1)
+    manager = rental.manager(token="", rents=True)
+    run_id = manager.start(TrainConfig(), backend=BACKEND, token=TOKEN)
+    rental.until_step(manager, run_id, 1)
+    manager.shut_down(patience_seconds=60)
+    after = rental.manager(token="", rents=True)
+    assert after.view(run_id).state == "interrupted"  # it has no token, and so lets it be
+    after.resume(run_id, token=TOKEN)
+    rental.until_step(after, run_id, 1)
+    rental.lets_go_to(9)
+    assert rental.until_over(after, run_id).state == "completed"
+    assert len(hub.jobs.jobs) == 1

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from trainer.errors import ConfigError
-from trainer.jobs.rental import Rental
+from trainer.jobs.rental import NO_TOKEN, Rental
 from trainer.runs.backends import Backends, LocalDevices
 from trainer.ui.place_field import PlaceField
 
@@ -40,7 +40,7 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any]:
 
 
 def test_with_one_gpu_and_no_token_there_is_no_list_but_a_line_that_says_why() -> None:
-    field = PlaceField(Backends({"MASK_STUDIO_BACKEND": "process"}), Rental())
+    field = PlaceField(Backends({"MASK_STUDIO_BACKEND": "process"}), Rental(why_not=NO_TOKEN))
     assert field.choices(()) == [("This machine", "process")]
     assert not field.key.visible and field.note.visible
     assert "HF_TOKEN" in field.only_here()
@@ -121,3 +121,53 @@ def test_a_run_started_on_a_rented_machine_is_shown_there_and_the_token_is_in_no
     assert page.locator("#try-model").is_visible()
     for path in (path for path in app.home.rglob("*") if path.is_file()):
         assert TOKEN.encode() not in path.read_bytes(), path
+
+
+SAID = """
+import sys
+sys.path.insert(0, {project!r})
+from trainer.events import Finished, RunStarted, encode
+chip = {{"device": "cuda", "device_name": "NVIDIA T4", "precision": "bf16"}}
+print(encode(RunStarted(**chip, processes=1, threads=1, versions={{}})))
+print(encode(Finished(reason="completed", step=5, elapsed_seconds=5.0, model=None)))
+"""
+
+
+@pytest.mark.slow
+def test_a_visitor_of_a_space_rents_with_their_own_token_once_signed_in(
+    hub: Any, monkeypatch: pytest.MonkeyPatch, start_app: Callable[..., Any], opened: Callable
+) -> None:
+    for needed in ("authlib", "itsdangerous"):
+        pytest.importorskip(needed, reason="gradio[oauth] is not installed; tests/requirements.txt has it")
+    hub.tokens["hf_oauth_of_bob"] = ("bob", "write")
+    hub.jobs.program = [sys.executable, "-c", SAID.format(project=str(HUB.parents[1]))]
+    provider = load("local_provider", monkeypatch).LocalProvider("bob", "hf_oauth_of_bob")
+    environment = {"SYSTEM": "spaces", "SPACE_ID": "alice/studio", **provider.environment}
+    environment |= {"OAUTH_SCOPES": "openid profile contribute-repos jobs"}
+    app = start_app(HF_ENDPOINT=hub.url, HF_HUB_OFFLINE="0", HF_HUB_DISABLE_XET="1", **environment)
+    page = opened(app, height=1400)
+
+    def choose_and_start() -> None:
+        page.locator("#place input").click()
+        page.get_by_role("option", name="Nvidia T4").click()
+        page.get_by_text("Sign in to rent it").or_(page.get_by_text("Logout (bob)")).first.wait_for()
+        page.locator("#start").click()
+
+    choose_and_start()
+    page.get_by_text("A machine is rented by whoever is signed in").first.wait_for()
+    assert not hub.jobs.jobs
+    page.goto(f"{app.url}login/huggingface")
+    page.wait_for_selector("#start:visible")
+    choose_and_start()
+    page.wait_for_selector(".state.completed")
+    (job,) = hub.jobs.jobs
+    assert job.owner == "bob" and job.spec["spaceId"] == "alice/studio" and job.spec["command"][0] == "python"
+    assert job.spec["secrets"] == {"HF_TOKEN": "hf_oauth_of_bob"}
+    provider.close()
+
+
+@pytest.mark.slow
+def test_a_space_that_does_not_ask_for_the_right_says_so(start_app: Callable[..., Any], opened: Callable) -> None:
+    page = opened(start_app(SPACE_ID="alice/studio", HF_TOKEN=TOKEN))
+    assert "for which this page does not ask" in page.locator(".quiet-note p").inner_text()
+    assert not page.locator("#place").is_visible()

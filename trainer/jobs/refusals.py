@@ -7,7 +7,10 @@ from huggingface_hub.errors import HfHubHTTPError, HTTPError, OfflineModeIsEnabl
 from trainer.errors import HubError
 from trainer.hub.refusals import OFFLINE, PASSING_STATUS, SETTINGS, UNKNOWN_TOKEN
 
-NO_TOKEN = ("A machine can't be rented without a token.", "Start the page with HF_TOKEN set, then resume the run.")
+NO_TOKEN = (
+    "A machine can't be rented without a token.",
+    "Sign in, or start the page with HF_TOKEN set; then resume the run.",
+)
 NO_CREDIT = ("This account has no credit for Hugging Face Jobs.", "Add some at huggingface.co/settings/billing.")
 NO_NETWORK = ("The Hub can't be reached.", "Resume the run when the network is back: a job that has begun goes on.")
 DAMAGED = ("The model that came back is not the one that was sent.", "Resume the run: it is fetched again.")

@@ -15,7 +15,7 @@ from trainer.jobs.order import AROUND_SECONDS, most_seconds
 UNIT_SECONDS = {"second": 1.0, "minute": 60.0, "hour": 3600.0}
 KEPT_SECONDS = 600.0  # after which the list is asked for again
 NO_TOKEN = "start the page with HF_TOKEN set"
-NOT_AT_DESK = "not on a page that others reach"
+NOT_ASKED = "visitors would have to sign in with the right to run jobs, for which this page does not ask"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,23 +36,27 @@ class Hardware:
 
 
 class Rental:
-    """The list of hardware, asked of the Hub in a thread of its own: no page waits for it."""
+    """The list of hardware, asked of the Hub in a thread of its own: no page waits for it.
 
-    def __init__(self, token: str = "", *, at_desk: bool = True, endpoint: str | None = None) -> None:
+    With `why_not` nothing can be rented, for that reason.
+    """
+
+    def __init__(self, token: str = "", *, why_not: str = "", endpoint: str | None = None) -> None:
         self._token = token
         self._api = HfApi(endpoint=endpoint, token=token or False)
         self._known: tuple[Hardware, ...] = ()
-        self._why_not = "" if token else NO_TOKEN if at_desk else NOT_AT_DESK
+        self._asks = not why_not
+        self._why_not = why_not
         self._asked_at = -KEPT_SECONDS
         self._lock = threading.Lock()
         self._answered = threading.Event()
-        if not token:
+        if why_not:
             self._answered.set()
 
     def hardware(self, patience_seconds: float = 0.0) -> tuple[Hardware, ...]:
         """What can be rented, cheapest first; empty where nothing can, or nothing is known yet."""
         with self._lock:
-            due = self._token and time.monotonic() - self._asked_at > (KEPT_SECONDS if self._known else 10.0)
+            due = self._asks and time.monotonic() - self._asked_at > (KEPT_SECONDS if self._known else 10.0)
             if due:
                 self._asked_at = time.monotonic()
                 threading.Thread(target=self._ask, daemon=True, name="rental").start()
@@ -73,7 +77,7 @@ class Rental:
             self._known = tuple(sorted(found, key=lambda hardware: hardware.dollars_an_hour))
             self._why_not = "" if found else "the Hub offers none"
         except CLIENT_ERRORS as error:
-            refusal, _ = refusals.in_words(error, self._token)
+            refusal, _ = refusals.in_words(error, self._token or "hf_")
             self._why_not = refusal.what.rstrip(".")
         finally:
             self._answered.set()

@@ -78,13 +78,16 @@ class HubJob:
 class Backends:
     """The ways to run there are here, by key; a run's folder remembers which was chosen for it."""
 
-    def __init__(self, environment: Mapping[str, str], token: str = "") -> None:
-        """With a `token` machines can be rented; it is told to the processes that do. Raises: ConfigError."""
+    def __init__(self, environment: Mapping[str, str], token: str = "", *, rents: bool = False) -> None:
+        """With a `token` machines can be rented; it is told to the processes that do. Raises: ConfigError.
+
+        `rents`: visitors can, with tokens of their own.
+        """
         self.usual = backend_of(environment)
         if isinstance(self.usual, HubJob) and not token:
             raise ConfigError(["MASK_STUDIO_BACKEND is 'job', but there is no HF_TOKEN to rent a machine with."])
         self.gpus = 0 if isinstance(self.usual, ZeroGpu) else visible_gpus(environment)
-        self.token = token
+        self.token, self.rents = token, rents or bool(token)
 
     @property
     def usual_key(self) -> str:
@@ -103,7 +106,7 @@ class Backends:
             return ""  # the page's process lends it to its runs itself
         if key == self.usual_key and not key.startswith(JOB):
             return ""
-        if key == PROCESS or (key == DEVICES and self.gpus > 1) or (rented and self.token):
+        if key == PROCESS or (key == DEVICES and self.gpus > 1) or (rented and self.rents):
             return key
         raise ConfigError([f"Runs can't work on {key!r} here; reload the page, and choose another place."])
 

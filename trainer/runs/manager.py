@@ -70,13 +70,15 @@ class RunManager:
         self._auto_resume = auto_resume
         for run_id in self._supervisor.interrupted:
             with suppress(RunError):  # its folder is damaged, or too many wait
-                if RunFolder(self.home / run_id).has_job() or (auto_resume and self.view(run_id).attempts <= TRIES):
+                folder = RunFolder(self.home / run_id)
+                if (folder.has_job() and secret(folder)) or (auto_resume and self.view(run_id).attempts <= TRIES):
                     self.resume(run_id)
 
-    def start(self, config: TrainConfig, *, owner: str | None = None, backend: str = "") -> str:
+    def start(self, config: TrainConfig, *, owner: str | None = None, backend: str = "", token: str = "") -> str:
         """Put a new run into the queue; its id. Raises: ConfigError; RunError when too many wait.
 
-        It bears the mark of its `owner`, see `ownership`, and works by the `backend` of that key, see `backends`.
+        It bears the mark of its `owner`, see `ownership`, and works by the `backend` of that key, see `backends`; a
+        machine is rented with the visitor's own `token`, if that is given.
         """
         config.check()
         with self._changed:
@@ -86,10 +88,10 @@ class RunManager:
                 folder.write_config(config, owner, backend or self._usual)
             except OSError as error:
                 raise RunError(f"The run can't be saved: {error.strerror}.", "Make room on the disk.") from error
-            self._supervisor.enqueue(folder.id)
+            self._supervisor.enqueue(folder.id, token)
         return folder.id
 
-    def resume(self, run_id: str) -> None:
+    def resume(self, run_id: str, *, token: str = "") -> None:
         """Put a run that has not come to its end into the queue again: from its newest checkpoint, or the beginning.
 
         Raises: RunError when it is complete, alive or waiting.
@@ -103,7 +105,7 @@ class RunManager:
             with locked(folder.lock):
                 folder.stop.unlink(missing_ok=True)
                 folder.append(PhaseChanged(phase=WAITING))
-            self._supervisor.enqueue(run_id)
+            self._supervisor.enqueue(run_id, token)
             self._catalogue.forget(run_id)
 
     def stop(self, run_id: str) -> None:

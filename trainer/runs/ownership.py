@@ -54,18 +54,18 @@ class OwnRuns:
         self._most = None if visitor.sees_all else most  # that wait or work at a time
         self.home = runs.home
 
-    def start(self, config: TrainConfig, *, backend: str = "") -> str:
+    def start(self, config: TrainConfig, *, backend: str = "", token: str = "") -> str:
         """As `RunManager.start`. Raises: RunError, too, when this visitor has too many."""
         if not self._visitor.marks and not self._visitor.sees_all:
             raise RunError("This browser has shown no key, so the run would be nobody's.", "Reload the page.")
         owner = next(iter(self._visitor.marks), None)
         with self._admission():
-            return self._runs.start(config, owner=owner, backend=backend)
+            return self._runs.start(config, owner=owner, backend=backend, token=token)
 
-    def resume(self, run_id: str) -> None:
+    def resume(self, run_id: str, *, token: str = "") -> None:
         run_id = self._own(run_id)
         with self._admission():
-            self._runs.resume(run_id)
+            self._runs.resume(run_id, token=token)
 
     def stop(self, run_id: str) -> None:
         self._runs.stop(self._own(run_id))

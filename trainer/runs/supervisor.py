@@ -53,6 +53,7 @@ class Supervisor:
         self._grace_seconds = grace_seconds
         self._command = command
         self._secret = secret
+        self._tokens: dict[str, str] = {}  # of visitors, each until their run begins
         self._stops: dict[str, tuple[float, signal.Signals]] = {}  # when to send which signal to a run
         self._closed = False
         self._starts = starts
@@ -67,16 +68,18 @@ class Supervisor:
         self._thread = threading.Thread(target=self._run, name="run-supervisor", daemon=True)
         self._thread.start()
 
-    def enqueue(self, run_id: str) -> None:
-        """Let a run wait for its turn."""
+    def enqueue(self, run_id: str, token: str = "") -> None:
+        """Let a run wait for its turn; if it is then to work on a rented machine, it is told the token."""
         with self.changed:
             self.queue.append(run_id)
+            self._tokens[run_id] = token
             self.changed.notify_all()
 
     def forget(self, run_id: str) -> None:
         """Take a run out of the queue, if it is there."""
         with self.changed, suppress(ValueError):
             self.queue.remove(run_id)
+            self._tokens.pop(run_id, None)
 
     def position(self, run_id: str) -> int | None:
         """The place of a run in the queue, from 1; None when it is not there."""
@@ -130,8 +133,11 @@ class Supervisor:
 
     def _start_next(self) -> None:
         while child := self._next():
+            folder = child.folder
+            token = self._tokens.pop(folder.id, "")
+            secret = (child.is_rented and token) or self._secret(folder)
             try:
-                child.begin(self._command(child.folder), self._environment, self._secret(child.folder))
+                child.begin(self._command(folder), self._environment, secret)
             except OSError as error:
                 what = f"The training process can't be started: {error.strerror}."
                 fix = "Make room in memory and on the disk, then start it again."

@@ -11,9 +11,7 @@ import gradio as gr
 
 from trainer.config import TrainConfig
 from trainer.errors import DataError
-from trainer.jobs.rental import Rental
 from trainer.limits import Limits
-from trainer.runs.backends import Backends
 from trainer.runs.ownership import OwnRuns
 from trainer.runs.preview import PreviewService
 from trainer.runs.uploads import keep_files, keep_text
@@ -65,10 +63,9 @@ def build_fine_tune_tab(
     previews: PreviewService,
     limits: Limits,
     below: Callable[[LiveView], None],
-    backends: Backends,
-    rental: Rental,
+    place_field: Callable[[], PlaceField],
 ) -> FineTuneTab:
-    """Lays out the tab and connects it; `below` adds to the run that is shown."""
+    """Lays out the tab and connects it; `below` adds to the run that is shown, `place_field` asks where it works."""
     with gr.Row(elem_classes="fine-tune"):
         with gr.Column(scale=5, min_width=320, elem_classes="form"):
             source = gr.Radio(SOURCES, value=READY_MADE, label="1 · Text")
@@ -93,7 +90,7 @@ def build_fine_tune_tab(
                 settings = form.setting_widgets(form.BEGINNER)
             with gr.Accordion("More settings", open=False):
                 settings |= form.setting_widgets(form.more_settings())
-            place = PlaceField(backends, rental)
+            place = place_field()
             looked_at = preview_panel()
             start = gr.Button("Start", variant="primary", size="lg", elem_id="start")
             stop = gr.Button("Stop", variant="stop", size="lg", visible=False, elem_id="stop")
@@ -121,16 +118,17 @@ def build_fine_tune_tab(
         config = limits.applied_to(form.public_config(chosen, runs))
         return replace(config, dataset=str(brought)) if brought else config
 
-    def begin(runs: OwnRuns, where: str, *values: Any) -> str:
-        return runs.start(asked(runs, *values), backend=backends.check(where))
+    def begin(runs: OwnRuns, signed_in: gr.OAuthToken | None, where: str, *values: Any) -> str:
+        token = signed_in.token if signed_in else ""
+        return runs.start(asked(runs, *values), backend=place.checked(where, token), token=token)
 
     def end(runs: OwnRuns, watched: str | None) -> None:
         if view := live.shown(runs, watched):
             runs.stop(view.id)
 
-    def go_on(runs: OwnRuns, watched: str | None) -> str | None:
+    def go_on(runs: OwnRuns, signed_in: gr.OAuthToken | None, watched: str | None) -> str | None:
         if view := live.shown(runs, watched):
-            runs.resume(view.id)
+            runs.resume(view.id, token=signed_in.token if signed_in else "")
         return view.id if view else None
 
     outputs = live.outputs(start, stop)

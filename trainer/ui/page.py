@@ -11,7 +11,7 @@ from starlette.middleware import Middleware
 
 from trainer.hub.publish import Publisher
 from trainer.inference.worker import FillService
-from trainer.jobs.rental import Rental
+from trainer.jobs.rental import NO_TOKEN, Rental
 from trainer.limits import Limits
 from trainer.presets import ASSETS
 from trainer.runs.backends import Backends
@@ -26,6 +26,7 @@ from trainer.ui.fill_mask_tab import build_fill_mask_tab
 from trainer.ui.fine_tune_tab import build_fine_tune_tab
 from trainer.ui.live_view import LiveView
 from trainer.ui.other_sites import AsStrangers
+from trainer.ui.place_field import PlaceField
 from trainer.ui.publish_panel import build_publish_panel
 from trainer.ui.runs_tab import RunsTab
 from trainer.ui.slices import build_slices
@@ -62,9 +63,13 @@ def build_page(
     """
     limits, publisher = limits or Limits(), publisher or Publisher()
     previews, backends = previews or PreviewService(runs.home, {}), backends or Backends({})
+    rental = rental or Rental(why_not=NO_TOKEN)
 
     def below(live: LiveView) -> None:
         build_publish_panel(page, visitors, live, publisher, sign_in=sign_in, own_token=own_token)
+
+    def place_field() -> PlaceField:
+        return PlaceField(backends, rental, sign_in=sign_in)
 
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(600, 3600)) as page:
         visitors = Visitors(runs, apart=apart, sign_in=sign_in, owner=owner, most_runs=limits.max_runs)
@@ -73,7 +78,7 @@ def build_page(
             gr.Markdown(notice, elem_id="notice")
         with gr.Tabs() as tabs:
             with gr.Tab(TRAIN_TAB, id="train") as train_tab:
-                tune = build_fine_tune_tab(page, visitors, previews, limits, below, backends, rental or Rental())
+                tune = build_fine_tune_tab(page, visitors, previews, limits, below, place_field)
             with gr.Tab(FILL_TAB, id="fill") as fill_tab:
                 fill_model = build_fill_mask_tab(visitors, fills)
             with gr.Tab(RUNS_TAB, id="runs") as runs_tab:

@@ -7,6 +7,7 @@ from typing import Any
 
 import gradio as gr
 
+from trainer.errors import RunError
 from trainer.jobs.rental import Hardware, Rental
 from trainer.runs.backends import DEVICES, JOB, PROCESS, ZERO, Backends
 from trainer.ui.events import CHOSEN, QUIET
@@ -29,12 +30,14 @@ PATIENCE_SECONDS = 5.0  # of a page that was just opened, for the Hub's list
 class PlaceField:
     """A list of places, or one quiet line where there is but one."""
 
-    def __init__(self, backends: Backends, rental: Rental) -> None:
+    def __init__(self, backends: Backends, rental: Rental, *, sign_in: bool = False) -> None:
         self._backends, self._rental = backends, rental
         self.key = gr.Dropdown(
             self.choices(()), value=backends.usual_key, label="4 · Machine", elem_id="place", info=" ",
             visible=len(self.choices(())) > 1,
         )  # fmt: skip
+        self._asks = sign_in and backends.rents  # a machine is rented by whoever is signed in
+        self.sign_in = gr.LoginButton("Sign in to rent it", visible=False, size="md") if self._asks else gr.State()
         self.note = gr.HTML(self.only_here(), visible=len(self.choices(())) == 1, elem_classes="quiet-note")
 
     def connect(self, page: gr.Blocks, max_seconds: gr.components.Component) -> None:
@@ -42,7 +45,19 @@ class PlaceField:
         outputs, inputs = [self.key, self.note], [self.key, max_seconds]
         page.load(self.offer, inputs, outputs, **QUIET)
         for changed in (self.key.change, max_seconds.change):
-            changed(lambda key, seconds: gr.update(info=self.about(key, seconds)), inputs, self.key, **CHOSEN)
+            changed(self.told, inputs, [self.key, self.sign_in], **CHOSEN)
+
+    def checked(self, key: str, token: str) -> str:
+        """The key, see `Backends.check`. Raises: ConfigError; RunError where nobody is signed in who would pay."""
+        key = self._backends.check(key)
+        if key.startswith(JOB) and not (token or self._backends.token):
+            raise RunError("A machine is rented by whoever is signed in, and you are not.", "Press the button for it.")
+        return key
+
+    def told(self, key: str, max_seconds: Any) -> list[Any]:
+        """What belongs to a choice: its cost, and who pays."""
+        rented = str(key).startswith(JOB)
+        return [gr.update(info=self.about(key, max_seconds)), gr.update(visible=rented) if self._asks else gr.skip()]
 
     def offer(self, key: str, max_seconds: Any) -> list[Any]:
         """The list as it stands now."""

@@ -117,8 +117,8 @@ class RunsTab:
         run_id = self._one(runs, chosen).id
         return [_go_to("fill"), gr.update(choices=form.model_choices(runs), value=run_id)]
 
-    def resume(self, runs: OwnRuns, chosen: Any) -> None:
-        runs.resume(self._one(runs, chosen).id)
+    def resume(self, runs: OwnRuns, signed_in: gr.OAuthToken | None, chosen: Any) -> None:
+        runs.resume(self._one(runs, chosen).id, token=signed_in.token if signed_in else "")
 
     def compare(self, runs: OwnRuns, chosen: Any, only_differences: bool) -> list[Any]:
         return self.comparison.shown(runs, self._chosen(runs, chosen), only_differences)

@@ -61,7 +61,7 @@ RENTED_COST = (
     "Your text goes there through a private repository of yours."
 )
 LENT = "A GPU that is lent"
-ONLY_HERE = "Runs work on this machine, which shows no second GPU. Rented ones: {}."
+ONLY_HERE = "Runs work here, on one device. Rented GPUs: {}."
 
 # What can be asked on the second tab
 FILL, COMPARE, SURPRISAL, MANY = "Fill", "Compare", "Surprisal", "Many sentences"
