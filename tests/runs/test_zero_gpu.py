@@ -194,3 +194,20 @@ def test_it_is_chosen_by_itself_on_a_space_with_zero_gpu_and_refused_elsewhere(s
         backend_of({"MASK_STUDIO_BACKEND": "zero"})
     with pytest.raises(ConfigError, match="MASK_STUDIO_SLICE_SECONDS is 'long'; it must be a number from 1 to 600"):
         backend_of(lent | {"MASK_STUDIO_SLICE_SECONDS": "long"})
+
+
+def test_a_run_on_a_rented_machine_begins_by_itself_and_takes_no_slices(tmp_path, spaces):
+    told = "print('begun')"
+    manager = RunManager(tmp_path, {}, starts=False, command=lambda folder: [sys.executable, "-S", "-c", told])
+    try:
+        slicer, own = Slicer(manager, ZeroGpu().lent(worker)), OwnRuns(manager, EVERYBODY)
+        here, rented = own.start(TrainConfig()), own.start(TrainConfig(), backend="job:t4-small")
+        give_up = time.monotonic() + 60
+        while not manager.view(rented).is_over:
+            assert slicer.next_of(own) == here and time.monotonic() < give_up
+            time.sleep(0.05)
+        assert "begun" in manager.log(rented)
+        give(slicer, own, 3)
+        assert states(manager, here) == ("completed", 3)
+    finally:
+        manager.close()

@@ -56,7 +56,7 @@ class Supervisor:
         self._tokens: dict[str, str] = {}  # of visitors, each until their run begins
         self._stops: dict[str, tuple[float, signal.Signals]] = {}  # when to send which signal to a run
         self._closed = False
-        self._starts = starts
+        self._starts, self._starts_here = True, starts
         for folder in map(self._folder, reversed(run_ids(home))):
             if folder.is_alive():
                 if folder.stop_requested():
@@ -128,7 +128,7 @@ class Supervisor:
                 logger.exception("The supervision of %s met an error and goes on.", self._home)
             with self.changed:
                 if not self._closed:
-                    busy = self._children or (self.queue and self._starts) or self._stops
+                    busy = self._children or self.queue or self._stops
                     self.changed.wait(POLL_SECONDS if busy else None)
 
     def _start_next(self) -> None:
@@ -150,7 +150,11 @@ class Supervisor:
                 return None
             on = [child.is_rented for child in self._children.values()]
             for folder in map(self._folder, self.queue):
-                if (on.count(True) < MOST_RENTED) if folder.is_rented() else (False not in on and self._take(slot)):
+                if (
+                    (on.count(True) < MOST_RENTED)
+                    if folder.is_rented()
+                    else self._starts_here and (False not in on and self._take(slot))
+                ):
                     self.queue.remove(folder.id)
                     if folder.is_waiting():  # else another supervisor has had it
                         self._children[folder.id] = Child(folder, slot.pop_all())

@@ -95,7 +95,7 @@ class Slicer:
 
     def next_of(self, own: OwnRuns) -> str | None:
         """The run of a visitor whose turn it is; None while one of theirs works, or when none waits."""
-        on = [view for view in own.mine() if not view.is_over]
+        on = [view for view in own.mine() if not (view.is_over or self._folder(view.id).is_rented())]
         if any(view.state != "queued" or view.id in self._working for view in on):
             return None
         return min((view.id for view in on), default=None)
@@ -111,7 +111,7 @@ class Slicer:
             return
         with self._alone(run_id) as is_alone:
             if is_alone:
-                yield from self._slice(RunFolder(self._runs.home / run_id))
+                yield from self._slice(self._folder(run_id))
 
     def _slice(self, folder: RunFolder) -> Iterator[None]:
         self._runs.leave_queue(folder.id)
@@ -144,6 +144,9 @@ class Slicer:
             self._runs.leave_queue(folder.id)
         if self._runs.view(folder.id).is_over:
             self._vain.pop(folder.id, None)
+
+    def _folder(self, run_id: str) -> RunFolder:
+        return RunFolder(self._runs.home / run_id)
 
     @contextmanager
     def _alone(self, run_id: str) -> Iterator[bool]:
