@@ -53,8 +53,8 @@ class RunManager:
     ) -> None:
         """`command` begins the process of a run, which reads the `secret` on its standard input.
 
-        `usual` is the key of the backend of a run for which none is chosen. `starts`: whether runs begin by themselves
-        when it is their turn; else somebody else lets them work.
+        `usual` is the key of the backend of a run for which none is chosen. `starts`: whether runs on this machine
+        begin by themselves when it is their turn; else somebody else lets them work.
         """
         self.home = Path(home).resolve()
         self.home.mkdir(parents=True, exist_ok=True)

@@ -150,11 +150,7 @@ class Supervisor:
                 return None
             on = [child.is_rented for child in self._children.values()]
             for folder in map(self._folder, self.queue):
-                if (
-                    (on.count(True) < MOST_RENTED)
-                    if folder.is_rented()
-                    else self._starts_here and (False not in on and self._take(slot))
-                ):
+                if (on.count(True) < MOST_RENTED) if folder.is_rented() else (False not in on and self._take(slot)):
                     self.queue.remove(folder.id)
                     if folder.is_waiting():  # else another supervisor has had it
                         self._children[folder.id] = Child(folder, slot.pop_all())
@@ -162,7 +158,9 @@ class Supervisor:
         return None
 
     def _take(self, slot: ExitStack) -> bool:
-        """Whether this machine is free; it is taken until the end of `slot`."""
+        """Whether this machine is free, and ours to give; it is taken until the end of `slot`."""
+        if not self._starts_here:
+            return False
         try:
             slot.enter_context(locked(self._home / "lock", patience_seconds=0))
         except RunError:  # another supervisor has a run on
