@@ -59,6 +59,8 @@ def test_several_gpus_and_rented_machines_are_offered_with_their_prices(hub: Any
     assert "at most $0.50: 60 min of work" in field.about("job:t4-small", None)
     assert "at most $0.17: 10 min of work" in field.about("job:t4-small", 600)
     assert field.about("process", 600) == " "
+    limited = PlaceField(backends, rental, usual_seconds=7200.0)  # what the page gives whoever names no time
+    assert "at most $0.90: 2.0 h of work" in limited.about("job:t4-small", None)
 
 
 def test_a_hub_out_of_reach_is_said_in_words(hub: Any) -> None:

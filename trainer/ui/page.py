@@ -69,7 +69,7 @@ def build_page(
         build_publish_panel(page, visitors, live, publisher, sign_in=sign_in, own_token=own_token)
 
     def place_field() -> PlaceField:
-        return PlaceField(backends, rental, sign_in=sign_in)
+        return PlaceField(backends, rental, sign_in=sign_in, usual_seconds=limits.max_seconds)
 
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(600, 3600)) as page:
         visitors = Visitors(runs, apart=apart, sign_in=sign_in, owner=owner, most_runs=limits.max_runs)

@@ -30,8 +30,11 @@ PATIENCE_SECONDS = 5.0  # of a page that was just opened, for the Hub's list
 class PlaceField:
     """A list of places, or one quiet line where there is but one."""
 
-    def __init__(self, backends: Backends, rental: Rental, *, sign_in: bool = False) -> None:
-        self._backends, self._rental = backends, rental
+    def __init__(
+        self, backends: Backends, rental: Rental, *, sign_in: bool = False, usual_seconds: float | None = None
+    ) -> None:
+        """`usual_seconds` is the time budget of a run for which a visitor names none."""
+        self._backends, self._rental, self._usual_seconds = backends, rental, usual_seconds
         self.key = gr.Dropdown(
             self.choices(()), value=backends.usual_key, label="4 · Machine", elem_id="place", info=" ",
             visible=len(self.choices(())) > 1,
@@ -82,7 +85,9 @@ class PlaceField:
         """What a run of this time budget costs at most on the machine that is chosen, or what else there might be."""
         kinds = {JOB + kind.name: kind for kind in self._rental.hardware()}
         if kind := kinds.get(key or ""):
-            seconds = float(max_seconds) if isinstance(max_seconds, (int, float)) and max_seconds > 0 else None
+            seconds = (
+                float(max_seconds) if isinstance(max_seconds, (int, float)) and max_seconds > 0 else self._usual_seconds
+            )
             return RENTED_COST.format(dollars(kind.most_dollars(seconds)), about_duration(kind.work_seconds(seconds)))
         why_not = self._rental.why_not()
         return f"Hugging Face Jobs: {why_not}." if why_not else " "
