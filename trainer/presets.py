@@ -44,11 +44,11 @@ MODELS = (
     ModelPreset(
         id="bundled",
         label="Mask Studio mini (bundled)",
-        parameters="4.4 M",
+        parameters="7.6 M",
         licence="CC BY-SA 4.0",
         language="English",
         about="Small enough to learn on a processor while you watch.",
-        recommended={"learning_rate": 8e-4, "num_train_epochs": 6.0, "warmup_ratio": 0.1},
+        recommended={"optim": "muon", "learning_rate": 1e-3, "num_train_epochs": 4.0, "warmup_ratio": 0.1},
     ),
     ModelPreset(
         id="distilbert/distilroberta-base",
@@ -103,7 +103,13 @@ DATASETS = (
 )
 
 MULTILINGUAL = "FacebookAI/xlm-roberta-base"
-SCRATCH = {"learning_rate": 2e-3, "warmup_ratio": 0.05, "per_device_train_batch_size": 16, "test_size": 0.01}
+SCRATCH = {
+    "optim": "muon",
+    "learning_rate": 2e-3,
+    "warmup_ratio": 0.05,
+    "per_device_train_batch_size": 16,
+    "test_size": 0.01,
+}
 
 
 def recommended(model: str = "bundled", dataset: str = "bundled", *, from_scratch: bool = False) -> dict[str, Any]:

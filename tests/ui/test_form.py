@@ -33,9 +33,7 @@ def test_every_setting_has_a_widget() -> None:
 
 def test_the_form_begins_with_what_suits_the_bundled_model() -> None:
     assert form.setting_widgets(["learning_rate"])["learning_rate"].value == recommended("bundled")["learning_rate"]
-    tutorial = dict(
-        zip((*form.BEGINNER, "warmup_ratio"), form.beginner_values("distilbert/distilroberta-base"), strict=True)
-    )
+    tutorial = dict(zip(form.SUITED, form.beginner_values("distilbert/distilroberta-base"), strict=True))
     assert tutorial["learning_rate"] == 2e-5 and tutorial["num_train_epochs"] == 3.0
 
 

@@ -100,7 +100,7 @@ def build_fine_tune_tab(
             live = LiveView(visitors)
             below(live)
 
-    suited = [settings[name] for name in (*form.BEGINNER, "warmup_ratio")]
+    suited = [settings[name] for name in form.SUITED]
     # `input` comes of a visitor's hand alone: settings copied from a run stay as they are.
     source.input(
         lambda origin, name: form.suited_split(name if origin == READY_MADE else None),

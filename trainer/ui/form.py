@@ -19,6 +19,7 @@ from trainer.runs.view import RunView
 from trainer.ui.words import label_of
 
 BEGINNER = ("num_train_epochs", "learning_rate", "per_device_train_batch_size", "block_size", "mlm_probability")
+SUITED = (*BEGINNER, "warmup_ratio", "optim")  # what a preset decides
 CHOSEN_ELSEWHERE = ("model", "dataset")  # have widgets of their own
 
 
@@ -35,9 +36,9 @@ def more_settings() -> list[str]:
 
 
 def beginner_values(model: str) -> list[Any]:
-    """What the visible settings and the warm-up should be for a model."""
+    """What the settings that a model decides should be."""
     defaults = {f.name: f.default for f in fields(TrainConfig)} | recommended(model)
-    return [defaults[name] for name in (*BEGINNER, "warmup_ratio")]
+    return [defaults[name] for name in SUITED]
 
 
 def model_choices(runs: OwnRuns | None = None) -> list[tuple[str, str]]:
