@@ -140,7 +140,7 @@ def test_two_processes_stopped_and_three_that_go_on_give_the_numbers_of_one(fsdp
 @pytest.mark.slow
 def test_a_process_that_is_killed_ends_the_run_as_failed_and_takes_the_others_with_it(config, tmp_path):
     folder = tmp_path / "run"
-    RunFolder(folder).write_config(replace(config(4), max_steps=10**6))
+    RunFolder(folder).write_config(replace(config(4), max_steps=10**6, compile="off"))
     two = Launch(folder, LocalDevices(2).command(RunFolder(folder)))  # what the page starts
     two.until("step_logged", 1)
     first, second = (int((folder / "ranks" / rank).read_text()) for rank in "01")

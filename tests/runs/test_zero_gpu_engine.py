@@ -92,7 +92,7 @@ def test_a_visitor_who_leaves_ends_the_slice_at_a_checkpoint(tiny_model, sample_
     folder = RunFolder(tmp_path / "20260101-120000-quiet-otter")
     folder.write_config(
         TrainConfig(model=str(tiny_model("roberta")), dataset=str(sample_text), block_size=32, max_steps=10**6,
-                    logging_steps=1, probe_text=None)
+                    logging_steps=1, probe_text=None, compile="off")
     )  # fmt: skip
     signs = slice_of(str(folder.path), 600.0)
     while next(signs) != "step_logged":

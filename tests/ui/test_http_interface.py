@@ -123,7 +123,7 @@ def test_what_only_the_run_can_find_out_ends_it_with_a_sentence(
 def test_a_restarted_page_finds_the_living_run_and_the_dead_one(start_app: Callable, eventually: Callable) -> None:
     first = start_app()
     client = first.client()
-    run = client.predict({"num_train_epochs": 500}, api_name="/start_run")["run"]
+    run = client.predict({"num_train_epochs": 500, "compile": "off"}, api_name="/start_run")["run"]
     eventually(lambda: status(client, run)["step"] > 5)
     first.process.send_signal(signal.SIGKILL)
     first.process.wait()

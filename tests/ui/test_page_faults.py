@@ -87,7 +87,7 @@ def test_a_space_that_is_shut_down_saves_its_run_and_goes_on_with_it_when_it_com
     space = {"SPACE_ID": "somebody/studio", "MASK_STUDIO_SHARED_RUNS": "1", "MASK_STUDIO_AUTO_RESUME": "1"}
     before = start_app(**space)
     client = before.client()
-    run = client.predict({"num_train_epochs": 500}, api_name="/start_run")["run"]
+    run = client.predict({"num_train_epochs": 500, "compile": "off"}, api_name="/start_run")["run"]
     waiting = client.predict({"max_steps": 2}, api_name="/start_run")["run"]
     eventually(lambda: status(client, run)["step"] > 5)
     asked = time.monotonic()

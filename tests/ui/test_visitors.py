@@ -71,7 +71,7 @@ def test_over_http_a_run_is_there_for_its_key_alone(space: Any) -> None:
 
 def test_who_starts_a_run_without_a_browser_gets_its_key_and_may_have_so_many(space: Any) -> None:
     client = space.client()
-    started = client.predict({"max_steps": 10_000, "max_documents": 20}, api_name="/start_run")
+    started = client.predict({"max_steps": 4_000, "max_documents": 20}, api_name="/start_run")
     run, key = started["run"], started["key"]
     assert "key" not in client.predict(run, key, api_name="/run_status")
     assert "There is no run" in refusal(client, run, api_name="/run_status")

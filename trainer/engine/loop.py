@@ -139,7 +139,7 @@ def _fit(
     plan, pace = prepared.plan, training.pace
     eval_steps = config.eval_steps or plan.steps_per_epoch
     begun = training.step
-    emit(PhaseChanged(phase="Training"))
+    emit(PhaseChanged(phase="Compiling, then training" if plan.compile else "Training"))
     while True:
         # Occasional work first, so that step 0 and the last step are treated like all others.
         log_due = training.step % config.logging_steps == 0

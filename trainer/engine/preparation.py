@@ -28,7 +28,7 @@ from trainer.events import Emit, PhaseChanged, Planned, Warned
 from trainer.presets import MULTILINGUAL, title_of
 
 TEXT = "text"  # folder of what is unpacked and parsed, until it is blocks
-COMPILED_STEPS = 5000  # of a run that is worth the minute or two that compiling takes
+COMPILED_STEPS, COMPILED_SECONDS = 5000, 1800.0  # of a run that is worth the minute or two that compiling takes
 MANY_UNKNOWN, MOST_UNKNOWN = 0.01, 0.5  # shares of the tokens: a warning, a refusal
 TOKENIZER = "tokenizer"  # folder of a tokenizer made for this run
 
@@ -176,7 +176,13 @@ def _plan(config: TrainConfig, cut: Cut, model: MaskedLanguageModel, global_batc
     train, held_out = cut.train, cut.held_out
     steps_per_epoch = math.ceil(len(train) / global_batch)
     steps = config.max_steps or max(1, math.ceil(config.num_train_epochs * steps_per_epoch))
-    pays = steps >= COMPILED_STEPS and not config.line_by_line and not config.fsdp and hardware.can_compile()
+    pays = (
+        steps >= COMPILED_STEPS
+        and (config.max_seconds or math.inf) >= COMPILED_SECONDS
+        and not config.line_by_line
+        and not config.fsdp
+        and hardware.can_compile()
+    )
     return Planned(
         text_column=cut.text_column,
         documents=cut.documents,
