@@ -95,7 +95,7 @@ def app_with_runs(thousand_runs: Path, tmp_path_factory: pytest.TempPathFactory)
     home = tmp_path_factory.mktemp("page-with-runs") / "home"
     shutil.copytree(thousand_runs, home)
     real = home.parent / "real"
-    small = ["--max-steps", "4", "--eval-steps", "2", "--max-documents", "20", "--learning-rate", "0.0003"]
+    small = ["--max-steps", "16", "--eval-steps", "8", "--max-documents", "60", "--learning-rate", "0.0005"]
     command = [sys.executable, "-m", "trainer", "fit", "--output", str(real), *small]
     subprocess.run(command, check=True, cwd=PROJECT, stdout=subprocess.DEVNULL)
     for number, name in enumerate(("quiet-otter", "brave-fox", "keen-seal")):
