@@ -119,7 +119,7 @@ def test_two_runs_are_compared_curve_by_curve_and_setting_by_setting(tab: Any, e
     tab.get_by_label("Only settings that differ").uncheck()
     settings.get_by_text("Model", exact=True).last.wait_for()
     tab.get_by_text("The curves as a table").click()
-    assert "accuracy" in tab.locator("#comparison table:visible").first.inner_text()
+    tab.locator("#comparison table:visible", has_text="accuracy").first.wait_for()
     tab.locator("#close-comparison").click()
     tab.locator("#comparison").wait_for(state="hidden")
 
@@ -164,12 +164,12 @@ def test_copied_settings_fill_the_form(tab: Any) -> None:
     act(tab, "copy")
     tab.wait_for_selector("#start:visible")
     tab.get_by_text("More settings").click()
-    for label, value in {"Weight decay": "0.02", "Max steps": "4", "Max documents": "20"}.items():
+    for label, value in {"Weight decay": "0.02", "Max steps": "16", "Max documents": "60"}.items():
         tab.wait_for_function(
             "([label, value]) => document.querySelector(`input[aria-label='${label}']`)?.value === value",
             arg=[label, value],
         )
-    assert float(tab.get_by_label("Learning rate").input_value()) == 0.0003
+    assert float(tab.get_by_label("Learning rate").input_value()) == 0.0005
     assert "Science Q&A" in tab.locator("#dataset input").input_value()
 
 
