@@ -81,7 +81,7 @@ class PreviewService:
             except subprocess.TimeoutExpired as error:
                 _kill(child)
                 raise DataError(GONE, "Take a part of the text, or a smaller model.") from error
-            except BaseException:
+            except BaseException:  # a Ctrl-C, too, must leave no child behind; it is raised again
                 _kill(child)
                 raise
         try:
