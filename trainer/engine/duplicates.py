@@ -47,7 +47,7 @@ def _take_least(groups: np.ndarray, keys: np.ndarray) -> None:
     """Gives all documents of a key the least group that one of them has."""
     order = keys.argsort(kind="stable")
     ordered = keys[order]
-    starts = np.flatnonzero(np.concatenate([ordered[:1] == ordered[:1], ordered[1:] != ordered[:-1]]))
+    starts = np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1])[: len(keys)])
     if len(starts) < len(keys):  # else no two have a key in common
         least = np.minimum.reduceat(groups[order], starts)
         groups[order] = np.repeat(least, np.diff(starts, append=len(keys)))
