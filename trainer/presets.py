@@ -102,6 +102,15 @@ DATASETS = (
     ),
 )
 
+EXAMPLES = [  # sentences to try a model of English with
+    "The Milky Way is a <mask> galaxy.",
+    "The Earth orbits the <mask>.",
+    "Dinosaurs lived millions of <mask> ago.",
+    "The brain is part of the central <mask> system.",
+    "Plants use sunlight, water and carbon <mask> to make sugar.",
+    "The United <mask> of <mask> has fifty states.",
+]
+
 MULTILINGUAL = "FacebookAI/xlm-roberta-base"
 SCRATCH = {
     "optim": "muon",

@@ -31,7 +31,9 @@ def test_card_of_a_run_on_the_tutorials_model_and_data_has_all_metadata(card_of:
     assert (data.pipeline_tag, data.library_name, data.license, data.language) == (
         "fill-mask", "transformers", "apache-2.0", "en",
     )  # fmt: skip
-    assert data.get("widget") == [{"text": "The Milky Way is a <mask> galaxy."}]
+    widget = [example["text"] for example in data.get("widget")]
+    assert widget[0] == "The Milky Way is a <mask> galaxy." and len(widget) == len(set(widget)) > 3
+    assert all("<mask>" in text for text in widget)
     assert data.model_name == "otter"
     results = {result.metric_type: result for result in data.eval_results}
     assert (results["perplexity"].metric_value, results["loss"].metric_value) == (148.41, 5.0)
@@ -68,7 +70,8 @@ def test_the_example_shows_what_the_model_that_was_kept_said(card_of: Any) -> No
 
 def test_the_mask_is_spelled_as_the_model_reads_it(card_of: Any) -> None:
     card = card_of("bert")
-    assert card.data.get("widget") == [{"text": "The Milky Way is a [MASK] galaxy."}]
+    widget = [example["text"] for example in card.data.get("widget")]
+    assert widget[0] == "The Milky Way is a [MASK] galaxy." and all("[MASK]" in text for text in widget)
     assert 'fill("The Milky Way is a [MASK] galaxy.")' in card.text and "<mask>" not in card.text
 
 

@@ -11,6 +11,7 @@ import torch
 from accelerate import Accelerator
 
 from trainer.engine.blocks import Blocks
+from trainer.engine.hardware import exact_dtype
 from trainer.engine.masking import HELD_OUT_EPOCH, Masking
 from trainer.engine.model import MaskedLanguageModel
 
@@ -58,7 +59,7 @@ def _sums(
     model: MaskedLanguageModel, blocks: Blocks, masking: Masking, batch_size: int, accelerator: Accelerator
 ) -> list[float]:
     """Nats, correct guesses and masked tokens, of all processes."""
-    exact = torch.float32 if accelerator.device.type == "mps" else torch.float64  # Apple's GPUs have no float64
+    exact = exact_dtype(accelerator.device)
     sums = torch.zeros(2, dtype=exact, device=accelerator.device)
     masked = 0
     stride = batch_size * accelerator.num_processes

@@ -30,6 +30,11 @@ def choose(precision: str = "auto") -> Hardware:
     return Hardware(device, _name(device), torch.get_num_threads(), precision)
 
 
+def exact_dtype(device: torch.device) -> torch.dtype:
+    """What long sums are added up in; Apple's GPUs have no float64."""
+    return torch.float32 if device.type == "mps" else torch.float64
+
+
 def can_compile() -> bool:
     """Whether `torch.compile` finds what makes programs of its code: Triton for a GPU, or a C++ compiler."""
     if torch.cuda.is_available():

@@ -7,14 +7,14 @@ from torch import nn
 
 from trainer.config import TrainConfig
 from trainer.engine.model import MaskedLanguageModel
+from trainer.engine.muon import Muon
 
 
 def optimizers(model: MaskedLanguageModel, config: TrainConfig) -> list[torch.optim.Optimizer]:
     """AdamW; or Muon for the matrices of the layers, and AdamW for the rest. The rate is set at every step.
 
     Biases and normalizations don't decay, as in `Trainer`. Muon's steps are as long as AdamW's, so that both take
-    the same rate. Sources: Loshchilov and Hutter 2019, arXiv:1711.05101; Jordan et al. 2024, "Muon"; Liu et al. 2025,
-    arXiv:2502.16982.
+    the same rate. Source: Loshchilov and Hutter 2019, arXiv:1711.05101.
     """
     parameters = [p for p in model.parameters() if p.requires_grad]
     tables = [module.weight for module in model.modules() if isinstance(module, nn.Embedding)]
@@ -30,5 +30,5 @@ def optimizers(model: MaskedLanguageModel, config: TrainConfig) -> list[torch.op
     if not by_muon:
         return [adamw]
     matrices = [p for p in parameters if p in by_muon]
-    decay = config.weight_decay
-    return [adamw, torch.optim.Muon(matrices, lr=0.0, weight_decay=decay, adjust_lr_fn="match_rms_adamw")]
+    dtype = torch.bfloat16 if model.precision == "bf16" else torch.float32
+    return [adamw, Muon(matrices, weight_decay=config.weight_decay, dtype=dtype)]

@@ -113,7 +113,7 @@ def restore_snapshot(training: Training, folder: Path, state: dict[str, Any]) ->
     training.pace.evaluation_seconds = state.get("evaluation_seconds", 0.0)
     training.started -= state["elapsed_seconds"]
     if paused := state.get("paused"):
-        training.window.reopen(paused["window"], with_nats=training.accelerator.is_main_process)
+        training.window.reopen(paused["window"], with_sums=training.accelerator.is_main_process)
         training.pace.go_on(paused["spent_seconds"])
     if training.accelerator.is_main_process:
         take_back(training.output_dir / "model", folder)

@@ -82,22 +82,18 @@ class Training:
     def train_step(self) -> None:
         """One optimizer update on the next global batch; no number is read back from the device."""
         began = time.monotonic()
-        batches = self._global_batch()
-        masked = sum(len(batch.targets) for batch in batches)
-        here, ranks = self.accelerator.process_index, self.accelerator.num_processes
-        # A rank without work still takes part in the exchange.
-        mine = list(enumerate(batches))[here::ranks]
-        rounds = math.ceil(len(batches) / ranks) if self.is_sharded else 1  # in which all take part
-        mine += [(here, batches[0].without_targets())] * (rounds - len(mine))
+        mine = self._micro_batches()
+        masked = float(sum(len(batch.targets) for _, batch in mine))
+        of_all = self.accelerator.reduce(torch.full((), masked, device=self.accelerator.device))
         self.wrapped.train()
         for number, batch in mine:
             on_device = batch.to(self.accelerator.device)
             torch.manual_seed(int(hashed(self.config.seed, DROPOUT, self.step, number)))
             if number != mine[-1][0]:
                 with self.accelerator.no_sync(self.wrapped):
-                    self._backward(on_device, masked)
+                    self._backward(on_device, of_all)
             else:
-                self._backward(on_device, masked)
+                self._backward(on_device, of_all)
         clip = sharding.clip_gradients if self.is_sharded else self.accelerator.clip_grad_norm_
         self.grad_norm = clip(self.wrapped.parameters(), self.config.max_grad_norm or math.inf)
         self.learning_rate = self._learning_rate()
@@ -107,17 +103,17 @@ class Training:
             optimizer.step()
             optimizer.zero_grad()
         self.step += 1
-        self.window.note_step(masked, sum(batch.tokens for batch in batches))
+        self.window.note_step([batch for _, batch in mine])
         self.pace.note_step(time.monotonic() - began)
 
-    def _backward(self, batch: MaskedBatch, masked: int) -> None:
+    def _backward(self, batch: MaskedBatch, masked: torch.Tensor) -> None:
         nats = self.wrapped(batch.input_ids, batch.positions, batch.targets, batch.attention_mask)
         self.window.nats += nats.detach()
         # The exchange between ranks takes the mean of their gradients; the sum over all, divided once, is wanted.
-        self.accelerator.backward(nats * (self.accelerator.num_processes / max(masked, 1)))
+        self.accelerator.backward(nats * (self.accelerator.num_processes / masked.clamp(min=1)))
 
-    def _global_batch(self) -> list[MaskedBatch]:
-        """The micro-batches of all ranks for this step. Masks are a pure function, so each rank knows all of them."""
+    def _micro_batches(self) -> list[tuple[int, MaskedBatch]]:
+        """Those of this rank for this step, each with its number among those of all ranks."""
         epoch, number = divmod(self.step, self.plan.steps_per_epoch)
         if self.order[0] != epoch:
             self.order = (epoch, shuffled(len(self.train), seed=self.config.seed, epoch=epoch))
@@ -125,12 +121,17 @@ class Training:
         size, ranks = self.config.per_device_train_batch_size, self.accelerator.num_processes
         if len(rows) <= size * (ranks - 1):  # a resumed run may have more ranks than it began with
             size = math.ceil(len(rows) / ranks)
-        batches = []
-        for blocks in rows.split(size):
-            ids, word_starts, attention_mask = self.train.take(blocks)
-            batch = self.masking(ids, blocks, epoch=epoch, word_starts=word_starts, attention_mask=attention_mask)
-            batches.append(batch)
-        return batches
+        parts = rows.split(size)
+        here = self.accelerator.process_index
+        mine = [(number, self._masked(parts[number], epoch)) for number in range(here, len(parts), ranks)]
+        rounds = math.ceil(len(parts) / ranks) if self.is_sharded else 1  # in which all take part
+        while len(mine) < rounds:  # a rank without work still takes part in the exchange
+            mine.append((here, self._masked(parts[0], epoch).without_targets()))
+        return mine
+
+    def _masked(self, blocks: torch.Tensor, epoch: int) -> MaskedBatch:
+        ids, word_starts, attention_mask = self.train.take(blocks)
+        return self.masking(ids, blocks, epoch=epoch, word_starts=word_starts, attention_mask=attention_mask)
 
     def _learning_rate(self) -> float:
         return learning_rate_at(
@@ -146,14 +147,16 @@ class Training:
 
         Raises: TrainingError when the loss is no longer a finite number.
         """
-        if self.window.masked:
+        if self.window.steps:
             self._log_window()
         self.probe()
         self._new_window()
 
     def _log_window(self) -> None:
-        nats = self.accelerator.reduce(self.window.nats).item()
+        nats, masked, tokens = self.window.sums(self.accelerator)
         grad_norm = float(self.grad_norm)
+        if not masked:
+            return
         seconds = self.window.seconds  # only now, as the device has done all that was asked of it
         self.pace.note_step(seconds / self.window.steps)
         if not math.isfinite(nats) or not math.isfinite(grad_norm):
@@ -166,10 +169,10 @@ class Training:
             StepLogged(
                 step=self.step,
                 epoch=self.epoch,
-                loss=nats / self.window.masked,
+                loss=nats / masked,
                 learning_rate=self.learning_rate,
                 grad_norm=grad_norm,
-                tokens_per_second=self.window.tokens / max(seconds, 1e-9),
+                tokens_per_second=tokens / max(seconds, 1e-9),
                 elapsed_seconds=self.elapsed_seconds,
             )
         )
@@ -225,7 +228,7 @@ class Training:
         if self.saved_step == self.step:
             return
         began = time.monotonic()
-        window = self.window.state(self.accelerator.reduce(self.window.nats).item()) if paused else None
+        window = self.window.state(self.accelerator) if paused else None
         weights = sharding.whole_weights(self.model) if self.is_sharded else None
         states = [sharding.whole_state(optimizer) for optimizer in self.optimizers]
         if self.accelerator.is_main_process:

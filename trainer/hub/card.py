@@ -11,7 +11,7 @@ from huggingface_hub import EvalResult, ModelCardData
 
 from trainer.config import split_at_masks
 from trainer.hub.trained import TrainedRun
-from trainer.presets import DATASETS, MODELS, is_hub_id, title_of
+from trainer.presets import DATASETS, EXAMPLES, MODELS, is_hub_id, title_of
 
 CURVES = "curves.png"
 LICENCES = ("apache-2.0", "mit", "cc-by-4.0", "cc-by-sa-4.0", "cc-by-nc-4.0", "cc0-1.0", "openrail", "other")
@@ -41,7 +41,8 @@ def model_card(run: TrainedRun, repo: str, licence: str | None) -> str:
 def _metadata(run: TrainedRun, name: str, licence: str | None) -> ModelCardData:
     model, dataset = _hub_model(run), _hub_dataset(run)
     kept, probe = run.kept, run.config.probe_text
-    language = next((LANGUAGES[preset.language] for preset in MODELS if preset.id == run.config.model), None)
+    begun_with = None if run.config.from_scratch else run.config.model
+    language = next((LANGUAGES[preset.language] for preset in MODELS if preset.id == begun_with), None)
     metrics = {"perplexity": kept.get("perplexity"), "loss": kept.get("loss"), "accuracy": kept.get("accuracy")}
     results = [
         EvalResult(
@@ -58,12 +59,13 @@ def _metadata(run: TrainedRun, name: str, licence: str | None) -> ModelCardData:
         if value is not None
     ]
     optional: dict[str, Any] = {}
-    if probe:
-        optional["widget"] = [{"text": _mask(run).join(split_at_masks(probe))}]
+    tried = [*([probe] if probe else ()), *(EXAMPLES if language == "en" else ())]
+    if tried:
+        optional["widget"] = [{"text": _mask(run).join(split_at_masks(text))} for text in dict.fromkeys(tried)]
     return ModelCardData(
         base_model=None if run.config.from_scratch else model,
         datasets=[dataset] if dataset else None,
-        language=None if run.config.from_scratch else language,
+        language=language,
         library_name="transformers",
         license=licence,
         model_name=name,

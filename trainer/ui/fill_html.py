@@ -12,10 +12,11 @@ from html import escape
 from typing import Any
 
 from trainer.predictions import FilledMask, ScoredSentence
+from trainer.presets import EXAMPLES
 from trainer.ui.charts import readable
 from trainer.ui.fill_bars import Bar
 from trainer.ui.run_panel import with_blank
-from trainer.ui.words import BITS, EXAMPLES, UNKNOWN, amount, percent, scoring_note
+from trainer.ui.words import BITS, UNKNOWN, amount, percent, scoring_note
 
 STRONGEST_NATS = 10.0  # of surprisal, about that of a word drawn from a vocabulary at random
 NICE = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0)  # ends of an axis

@@ -7,7 +7,7 @@ from typing import Any
 import gradio as gr
 
 from trainer.inference.worker import FillService
-from trainer.presets import ASSETS
+from trainer.presets import ASSETS, EXAMPLES
 from trainer.runs.ownership import OwnRuns
 from trainer.ui import fill_html, form
 from trainer.ui.events import QUIET
@@ -16,7 +16,7 @@ from trainer.ui.fill_comparison import build_comparison, suggested_models
 from trainer.ui.fill_sentences import build_sentences
 from trainer.ui.fill_surprisal import build_surprisal
 from trainer.ui.visitors import Visitors
-from trainer.ui.words import COMPARE, EXAMPLES, FILL, MANY, MODES, SURPRISAL
+from trainer.ui.words import COMPARE, FILL, MANY, MODES, SURPRISAL
 
 ASKING = ["Fill the mask", "Compare", "Measure", "Fill all"]  # what the buttons of the modes say
 ASK = "() => document.querySelector('.fill-mask button.ask')?.click()"

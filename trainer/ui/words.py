@@ -105,15 +105,6 @@ LABELS = {
     "early_stopping_patience": "Patience",
 }
 
-EXAMPLES = [
-    "The Milky Way is a <mask> galaxy.",
-    "The Earth orbits the <mask>.",
-    "Dinosaurs lived millions of <mask> ago.",
-    "The brain is part of the central <mask> system.",
-    "Plants use sunlight, water and carbon <mask> to make sugar.",
-    "The United <mask> of <mask> has fifty states.",
-]
-
 
 def label_of(field_name: str) -> str:
     """What a setting is called on the page."""
