@@ -84,7 +84,7 @@ class TrainConfig:
     max_grad_norm: float | None = setting(1.0, "Longest gradient let through.", low=1e-3, high=1e3)
     precision: str = setting("auto", "Arithmetic; weights are float32.", choices=PRECISIONS)
     compile: str = setting(
-        "auto", "Compile the model with `torch.compile`: by itself for runs of 5,000 steps and more.", choices=SWITCH
+        "auto", "Compile the model with `torch.compile`: by itself on a GPU for 5,000 steps and more.", choices=SWITCH
     )
     fsdp: bool = setting(
         False, "Share weights and optimizer out among several GPUs (FSDP), for a model too large for each of them."

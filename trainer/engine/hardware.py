@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import os
 import platform
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,11 +34,9 @@ def exact_dtype(device: torch.device) -> torch.dtype:
     return torch.float32 if device.type == "mps" else torch.float64
 
 
-def can_compile() -> bool:
-    """Whether `torch.compile` finds what makes programs of its code: Triton for a GPU, or a C++ compiler."""
-    if torch.cuda.is_available():
-        return importlib.util.find_spec("triton") is not None
-    return not torch.backends.mps.is_available() and shutil.which(os.environ.get("CXX", "g++")) is not None
+def gains_by_compiling() -> bool:
+    """Whether `torch.compile` may pay: on a GPU, where its Triton is there. A processor hardly gains."""
+    return torch.cuda.is_available() and importlib.util.find_spec("triton") is not None
 
 
 def limit_memory() -> None:

@@ -181,7 +181,7 @@ def _plan(config: TrainConfig, cut: Cut, model: MaskedLanguageModel, global_batc
         and (config.max_seconds or math.inf) >= COMPILED_SECONDS
         and not config.line_by_line
         and not config.fsdp
-        and hardware.can_compile()
+        and hardware.gains_by_compiling()
     )
     return Planned(
         text_column=cut.text_column,
