@@ -90,11 +90,23 @@ def test_a_run_whose_folder_was_removed_leaves_the_page_alive(live: LiveView, ru
     assert live.shown(runs, "20200101-000000-gone-run") is not None  # the newest instead
 
 
-def test_what_a_browser_has_seen_is_not_sent_again(folder: RunFolder, live: LiveView, runs: RunManager) -> None:
-    for event in (STARTED, evaluated(0, 200.0), logged(5), Failed(what="over")):
+def test_only_what_changed_of_a_run_is_sent(folder: RunFolder, runs: RunManager) -> None:
+    with gr.Blocks():
+        visitors = Visitors(runs)
+        live = LiveView(visitors)
+        live.connect(visitors, gr.Button(), gr.Button())
+    ask, *_ = live.news.asked
+    parts = ("panel", "curves", "picker", "rest")
+
+    def changed(event: Any) -> set[str]:
+        before = ask(None, "", None)
         folder.append(event)
-    first: Any = live.refresh(runs, None, ())
-    assert isinstance(first, list) and "quiet-otter" in first[1]
-    assert [run for _, run in first[0]["choices"]] == [folder.id]
-    assert live.refresh(runs, None, first[-1]) == gr.skip()
-    assert isinstance(live.refresh(runs, None, ()), list)  # a reload gets everything
+        runs.views()
+        return {part for part, was, now in zip(parts, before, ask(None, "", None), strict=True) if was != now}
+
+    changed(STARTED)
+    assert ask(None, "", None) == ask(None, "", None)
+    assert changed(evaluated(0, 200.0)) == {"panel", "curves", "rest"}
+    assert changed(logged(5)) == {"panel", "curves"}
+    assert changed(logged(6)) == {"panel"}  # the curves follow in the next seconds of the run
+    assert changed(Failed(what="over")) == {"panel", "curves", "picker", "rest"}

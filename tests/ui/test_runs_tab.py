@@ -71,15 +71,16 @@ def test_a_tick_with_a_thousand_finished_runs_opens_no_file_but_those_of_the_run
     with gr.Blocks():
         visitors = Visitors(manager)
         live, tab = LiveView(visitors), RunsTab(visitors)
-    own = visitors.of("")
-    seen = live.refresh(own, None, ())[-1]
+        live.connect(visitors, gr.Button(), gr.Button())
+    own, (ask, *_) = visitors.of(""), live.news.asked
+    seen = ask(None, "", None)
     listed = tab.refresh(own, [], None)[1]
     assert len(listed) == 1000
     opened = opened_files(thousand_runs)
     time.sleep(1.1)  # what the manager knows is then a second old, and it looks again
-    unchanged = live.refresh(own, None, seen), tab.refresh(own, [], listed)
+    unchanged = ask(None, "", None), tab.refresh(own, [], listed)
     manager.close()
-    assert unchanged == (gr.skip(), gr.skip())
+    assert unchanged == (seen, gr.skip())
     assert {Path(file).parent.name for file in opened} <= {next(iter(listed))}
 
 
@@ -88,9 +89,9 @@ def test_the_picker_offers_the_newest_runs_and_the_one_that_is_shown(thousand_ru
     with gr.Blocks():
         live = LiveView(Visitors(manager))
     ids = [view.id for view in manager.views()]
-    oldest = live.refresh(manager, ids[-1], ())[0]
+    offered = live.offered(manager, ids[-1])["choices"]
     manager.close()
-    assert [run for _, run in oldest["choices"]] == [*ids[:PICKED_FROM], ids[-1]] and oldest["value"] == ids[-1]
+    assert [run for _, run in offered] == [*ids[:PICKED_FROM], ids[-1]]
 
 
 def test_only_runs_that_changed_are_sent_again(runs: RunManager, finished: Callable[..., str]) -> None:

@@ -29,10 +29,9 @@ FILE_TYPES = [".txt", ".md", ".csv", ".tsv", ".json", ".jsonl", ".parquet", ".gz
 
 @dataclass(frozen=True, slots=True)
 class FineTuneTab:
-    """What other tabs have to do with: the run shown, with all that `refresh` updates, and the form."""
+    """What other tabs have to do with: the run shown, and the form."""
 
     live: LiveView
-    shown: list[Any]
     source: gr.Radio
     dataset: gr.Dropdown
     model: gr.Dropdown
@@ -131,25 +130,24 @@ def build_fine_tune_tab(
             runs.resume(view.id, token=signed_in.token if signed_in else "")
         return view.id if view else None
 
-    outputs = live.outputs(start, stop)
-    key, refreshed = visitors.key, (live.update, live.inputs, outputs)
-    live.picker.focus(visitors.own(lambda runs, run: gr.update(choices=live.choices(runs, run))), [key, live.picker],
-                      live.picker, **QUIET)  # fmt: skip
+    live.connect(visitors, start, stop)
+    key, asked_at_once = visitors.key, live.news.asked
+    live.picker.focus(visitors.own(live.offered), [key, live.picker], live.picker, **QUIET)
     picked = live.picker.input(lambda run: run, live.picker, live.watched, **CHOSEN)
-    picked.success(*refreshed, **QUIET)
+    picked.success(*asked_at_once, **QUIET)
     inputs = [key, source, dataset, file, pasted, model, *settings.values()]
     looked_at.connect(previews, visitors, asked, inputs, [file.upload])
     place.connect(page, settings["max_seconds"])
     start.click(spoken(visitors.own(begin)), [key, place.key, *inputs[1:]], live.watched, **QUEUED).success(
-        *refreshed, **QUIET
+        *asked_at_once, **QUIET
     )
     watched = [key, live.watched]
-    live.resume_button.click(spoken(visitors.own(go_on)), watched, live.watched, **QUEUED).success(*refreshed, **QUIET)
-    stop.click(spoken(visitors.own(end)), watched, None, **QUEUED).success(*refreshed, **QUIET)
-    # Timer and page load share a handler that reads the run's folder: a reload shows what the first look showed.
-    gr.Timer(1.0).tick(*refreshed, **QUIET)
-    page.load(None, key, key, js=MAKE_KEY, **QUIET).then(*refreshed, **QUIET)
-    return FineTuneTab(live, outputs, source, dataset, model, settings)
+    resumed = live.resume_button.click(spoken(visitors.own(go_on)), watched, live.watched, **QUEUED)
+    resumed.success(*asked_at_once, **QUIET)
+    stop.click(spoken(visitors.own(end)), watched, None, **QUEUED).success(*asked_at_once, **QUIET)
+    # A page that is loaded anew has no marks: it is sent all that the first look sent.
+    page.load(None, key, key, js=MAKE_KEY, **QUIET).then(*asked_at_once, **QUIET)
+    return FineTuneTab(live, source, dataset, model, settings)
 
 
 def _show_source(source: str) -> list[Any]:

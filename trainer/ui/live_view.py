@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
@@ -15,6 +15,7 @@ from trainer.runs.ownership import OwnRuns
 from trainer.runs.view import LIVE, RunView
 from trainer.ui import charts, run_panel
 from trainer.ui.events import QUIET, afterwards
+from trainer.ui.news import News
 from trainer.ui.visitors import Visitors
 from trainer.ui.words import NO_LOG, STATES, amount
 
@@ -22,6 +23,7 @@ PLOT_SECONDS = 2.0  # between two drawings of the curves while a run goes on
 LOG_SECONDS = 2.0  # between two looks at the log while it is open
 TO_THE_END = "const log = document.querySelector('#log textarea'); log.scrollTop = log.scrollHeight"
 PICKED_FROM = 20  # the newest runs; the Runs tab has the others
+HIDDEN = gr.update(visible=False)
 TABLE = ["step", "epoch", "loss", "perplexity", "accuracy"]
 
 
@@ -30,7 +32,7 @@ class LiveView:
 
     def __init__(self, visitors: Visitors) -> None:
         self.watched = gr.State(None)  # id of the run shown; None means the one that runs, or the newest
-        self.seen = gr.State(())  # what this browser was last sent
+        self.news = News(visitors, self.watched)
         self.picker = gr.Dropdown(label="Run", container=False, visible=False, elem_id="run-picker")
         self.panel = gr.HTML(run_panel.panel(None), elem_id="run-panel")
         with gr.Row(visible=False, elem_classes="plots") as self.plots:
@@ -42,9 +44,26 @@ class LiveView:
         with gr.Accordion("Numbers and settings of this run", open=False, visible=False) as self.details:
             self.table = gr.Dataframe(headers=TABLE, interactive=False, label="Held out", buttons=["copy"])
             self.settings = gr.Code(language="json", label="Settings", interactive=False)
-        self.update = visitors.own(self.refresh)  # for the inputs that follow
-        self.inputs = [visitors.key, self.watched, self.seen]
         self._build_log(visitors)
+
+    def connect(self, visitors: Visitors, start: gr.Button, stop: gr.Button) -> None:
+        """Sends each part when it changed, and no other; an update of the picker would close its open list."""
+
+        def part(send: Callable[[OwnRuns, RunView | None], Any], look: Callable[..., object], outputs: Any) -> None:
+            def seen(runs: OwnRuns, watched: str | None) -> object:
+                view = self.shown(runs, watched)
+                return view and (view.id, look(runs, view))
+
+            def sent(runs: OwnRuns, watched: str | None) -> Any:
+                return send(runs, self.shown(runs, watched))
+
+            self.news.of(seen).change(visitors.own(sent), [visitors.key, self.watched], outputs, **QUIET)
+
+        part(_panel, lambda runs, view: view.version, [self.panel, self.probe])
+        part(_plots, _drawn, [self.plots, self.loss, self.perplexity])
+        part(self._pick, self.choices, self.picker)
+        part(_rest, lambda runs, view: (view.state, view.can_resume, view.has_model, len(view.evaluations)),
+             [self.resume_button, self.try_button, self.details, self.table, self.settings, start, stop])  # fmt: skip
 
     def _build_log(self, visitors: Visitors) -> None:
         """The end of the log, read only while it is open."""
@@ -65,15 +84,10 @@ class LiveView:
         view = self.shown(runs, watched)
         return runs.log(view.id) if view else ""
 
-    def outputs(self, start: gr.Button, stop: gr.Button) -> list[Any]:
-        """The components that `refresh` returns values for."""
-        run = [self.panel, self.probe, self.resume_button, self.try_button, self.details, self.table, self.settings]
-        return [self.picker, *run, start, stop, self.plots, self.loss, self.perplexity, self.seen]
-
-    def choices(self, runs: OwnRuns, shown: str | None = None) -> list[tuple[str, str]]:
+    def choices(self, runs: OwnRuns, shown: RunView | None) -> list[tuple[str, str]]:
         """The newest runs and the one that is shown, with their states, for the picker."""
         views = runs.views()
-        offered = views[:PICKED_FROM] + [view for view in views[PICKED_FROM:] if view.id == shown]
+        offered = views[:PICKED_FROM] + [view for view in views[PICKED_FROM:] if shown and view.id == shown.id]
         return [(f"{view.name} · {STATES[view.state]}", view.id) for view in offered]
 
     def shown(self, runs: OwnRuns, watched: str | None) -> RunView | None:
@@ -83,32 +97,38 @@ class LiveView:
                 return runs.view(watched)
         return runs.current() or runs.latest()
 
-    def refresh(self, runs: OwnRuns, watched: str | None, seen: tuple[Any, ...]) -> list[Any] | dict[str, Any]:
-        """What timer and page load send; nothing when this browser has it all."""
-        view = self.shown(runs, watched)
-        if view is None or (seen and seen[0] == (view.id, view.version)):
-            return gr.skip()
-        _, drawn, drawn_at, offered = seen or ((), (), 0.0, None)
-        curves = (view.id, len(view.points), len(view.evaluations), view.steps, view.is_over)
-        now = time.time()
-        redraw = curves != drawn and (view.is_over or view.id not in drawn or now - drawn_at >= PLOT_SECONDS)
-        # What was held back for later must not count as seen.
-        version = (view.id, view.version) if redraw or curves == drawn else ()
-        choices = (view.id, self.choices(runs, view.id))  # sent when they change, for an update closes an open list
-        pick = gr.update(choices=choices[1], value=view.id, visible=len(choices[1]) > 1)
-        return [
-            pick if choices != offered else gr.skip(),
-            *_run_updates(view, runs),
-            *(_plot_updates(view) if redraw else [gr.skip()] * 3),
-            (version, curves if redraw else drawn, now if redraw else drawn_at, choices),
-        ]
+    def offered(self, runs: OwnRuns, watched: str | None) -> Any:
+        """The picker's list as it stands now, whatever is chosen in it."""
+        return gr.update(choices=self.choices(runs, self.shown(runs, watched)))
+
+    def _pick(self, runs: OwnRuns, view: RunView | None) -> Any:
+        choices = self.choices(runs, view)
+        return gr.update(choices=choices, value=view and view.id, visible=len(choices) > 1)
 
 
-def _run_updates(view: RunView, runs: OwnRuns) -> list[Any]:
+def _panel(runs: OwnRuns, view: RunView | None) -> list[str]:
+    return [run_panel.panel(view), run_panel.probe(view)]
+
+
+def _drawn(runs: OwnRuns, view: RunView) -> object:
+    """What the curves show; of a run that goes on, its newest points every `PLOT_SECONDS`."""
+    seconds = view.points[-1]["elapsed_seconds"] or 0.0 if view.points else None
+    newest = len(view.points) if view.is_over or seconds is None else seconds // PLOT_SECONDS
+    return newest, len(view.evaluations), view.steps, view.is_over
+
+
+def _plots(runs: OwnRuns, view: RunView | None) -> list[Any]:
+    if view is None:
+        return [HIDDEN, gr.skip(), gr.skip()]
+    visible = bool(view.points or view.evaluations)
+    return [gr.update(visible=visible), charts.loss_frame(view), charts.perplexity_frame(view)]
+
+
+def _rest(runs: OwnRuns, view: RunView | None) -> list[Any]:
+    if view is None:
+        return [HIDDEN, HIDDEN, HIDDEN, gr.skip(), gr.skip(), gr.update(visible=True), HIDDEN]
     live = view.state in LIVE or view.state == "queued"
     return [
-        run_panel.panel(view),
-        run_panel.probe(view),
         gr.update(visible=view.can_resume),
         gr.update(visible=view.has_model and view.is_over),
         gr.update(visible=bool(view.evaluations)),
@@ -118,14 +138,6 @@ def _run_updates(view: RunView, runs: OwnRuns) -> list[Any]:
         gr.update(visible=not live),
         gr.update(visible=live, interactive=view.state != "stopping"),
     ]  # fmt: skip
-
-
-def _plot_updates(view: RunView) -> list[Any]:
-    return [
-        gr.update(visible=bool(view.points or view.evaluations)),
-        charts.loss_frame(view),
-        charts.perplexity_frame(view),
-    ]
 
 
 def _settings(view: RunView, runs: OwnRuns) -> str:

@@ -66,7 +66,7 @@ def build_page(
     rental = rental or Rental(why_not=NO_TOKEN)
 
     def below(live: LiveView) -> None:
-        build_publish_panel(page, visitors, live, publisher, sign_in=sign_in, own_token=own_token)
+        build_publish_panel(visitors, live, publisher, sign_in=sign_in, own_token=own_token)
 
     def place_field() -> PlaceField:
         return PlaceField(backends, rental, sign_in=sign_in, usual_seconds=limits.max_seconds)
@@ -83,6 +83,7 @@ def build_page(
                 fill_model = build_fill_mask_tab(visitors, fills)
             with gr.Tab(RUNS_TAB, id="runs") as runs_tab:
                 RunsTab(visitors).connect(runs_tab, [train_tab, fill_tab], tabs, tune, fill_model)
+        tune.live.news.begin()
         build_api(visitors, fills, limits)
         if slicer:
             build_slices(visitors, slicer)

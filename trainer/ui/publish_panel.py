@@ -24,7 +24,7 @@ NOT_STATED = "not stated"
 
 
 def build_publish_panel(
-    page: gr.Blocks, visitors: Visitors, live: LiveView, publisher: Publisher, *, sign_in: bool, own_token: str = ""
+    visitors: Visitors, live: LiveView, publisher: Publisher, *, sign_in: bool, own_token: str = ""
 ) -> None:
     """Lays out the panel below the run that is shown, and connects it.
 
@@ -53,7 +53,7 @@ def build_publish_panel(
             )  # fmt: skip
         publish = gr.Button("Publish", variant="primary", elem_id="publish")
         status = gr.HTML("", visible=False, elem_id="hub-status")
-    seen = gr.State(())
+    shown = gr.State(None)  # id of the run that name and licence were suggested for
     inputs = [visitors.key, live.watched, token, name, audience, licence, follow]
 
     def begin(
@@ -78,17 +78,20 @@ def build_publish_panel(
         given = signed_in.token if signed_in else str(typed or "").strip() or own_token
         publisher.begin(request, given, (lambda: runs.view(view.id).is_over) if follows else None)
 
-    def refresh(runs: OwnRuns, watched: str | None, was: tuple[Any, ...]) -> list[Any]:
+    def look(runs: OwnRuns, watched: str | None) -> tuple[Any, ...]:
         view = live.shown(runs, watched)
         if view is None:
-            return [gr.skip()] * 7
+            return ()
         folder = runs.home / view.id
-        progress, record = publisher.progress(folder), read_record(folder)
-        now = (view.id, view.has_model, view.is_over, progress, record)
-        if now == was:
-            return [gr.skip()] * 7
+        return view.id, view.has_model, view.is_over, publisher.progress(folder), read_record(folder)
+
+    def refresh(runs: OwnRuns, watched: str | None, suggested: str | None) -> list[Any]:
+        view = live.shown(runs, watched)
+        if view is None:
+            return [gr.update(visible=False), *[gr.skip()] * 5, None]
+        *_, progress, record = look(runs, view.id)
         label = "Retry" if record and not record.is_published else "Publish"
-        fresh = not was or was[0] != view.id
+        fresh = suggested != view.id
         return [
             gr.update(visible=view.has_model),
             gr.update(value=record.repo if record else default_name(view)) if fresh else gr.skip(),
@@ -96,14 +99,12 @@ def build_publish_panel(
             gr.update(visible=not view.is_over),
             gr.update(value=label, interactive=progress is None),
             gr.update(value=status_html(progress, record), visible=bool(progress or record)),
-            now,
+            view.id,
         ]
 
     publish.click(spoken(visitors.own(begin)), inputs, None, **QUEUED)
-    outputs = [panel, name, licence, follow, publish, status, seen]
-    refreshed = visitors.own(refresh), [visitors.key, live.watched, seen], outputs
-    gr.Timer(1.0).tick(*refreshed, **QUIET)
-    page.load(*refreshed, **QUIET)
+    outputs = [panel, name, licence, follow, publish, status, shown]
+    live.news.of(look).change(visitors.own(refresh), [visitors.key, live.watched, shown], outputs, **QUIET)
 
 
 def default_name(view: RunView) -> str:

@@ -74,7 +74,7 @@ class RunsTab:
         self.table.input(own(self.choose), chosen, [*self.buttons.values(), *self.drawers], **CHOSEN)
 
         opened = click["open"](spoken(own(self.open)), chosen, [tabs, tune.live.watched], **QUEUED)
-        opened = opened.success(tune.live.update, tune.live.inputs, tune.shown, **QUIET)
+        opened = opened.success(*tune.live.news.asked, **QUIET)
         opened.success(None, None, None, js=afterwards(SHOW_RUN), **QUIET)
         click["try"](spoken(own(self.try_model)), chosen, [tabs, fill_model], **QUEUED)
         click["copy"](

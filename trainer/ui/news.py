@@ -1,0 +1,50 @@
+"""What changed: one question a second for the whole page, answered by a few short marks.
+
+Gradio builds every component anew that a handler skips, some milliseconds for each, so a timer had better have none
+for its outputs. It fills hidden marks; what belongs to a mark is sent when that changes.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+from typing import Any
+
+import gradio as gr
+
+from trainer.runs.ownership import OwnRuns
+from trainer.ui.events import QUIET
+from trainer.ui.visitors import Visitors
+
+SECONDS = 1.0
+
+
+class News:
+    """Looks at a visitor's runs; each look has a mark, which changes when, and only when, what it sees does."""
+
+    def __init__(self, visitors: Visitors, watched: gr.State) -> None:
+        """A look is given the visitor's runs and the id of the one that is `watched`."""
+        self._looks: list[Callable[[OwnRuns, str | None], object]] = []
+        self._marks: list[gr.Textbox] = []
+        self._question = visitors.own(self._answer)
+        self._inputs = [visitors.key, watched]
+
+    def of(self, look: Callable[[OwnRuns, str | None], object]) -> gr.Textbox:
+        """The mark of a look; send what it is about when that changes."""
+        self._looks.append(look)
+        self._marks.append(gr.Textbox(visible="hidden", render=False))
+        return self._marks[-1]
+
+    @property
+    def asked(self) -> tuple[Any, ...]:
+        """What an event has to do for the page to be told at once; to be used once all looks are there."""
+        return self._question, self._inputs, self._marks
+
+    def begin(self) -> None:
+        """Asks from now on; outside of all tabs, as what is in a closed one hears of no change."""
+        for mark in self._marks:
+            mark.render()
+        gr.Timer(SECONDS).tick(*self.asked, **QUIET)
+
+    def _answer(self, runs: OwnRuns, watched: str | None) -> list[str]:
+        return [f"{zlib.crc32(repr(look(runs, watched)).encode()):08x}" for look in self._looks]
