@@ -42,6 +42,12 @@ def pytest_report_header() -> list[str]:
     return [", ".join(f"{name} {_version(name)}" for name in names), f"device: {device}"]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests come first, so that no worker has one of them left when the others are done."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 @pytest.fixture(autouse=True)
 def clean_world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     """Runs live in the test's own folder, and no test inherits another's Accelerator."""
@@ -200,33 +206,11 @@ def opened_files() -> Iterator[Callable[[Path], list[str]]]:
 
 @pytest.fixture(scope="session")
 def thousand_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home with 1,000 finished runs of 62 events each. Not to be changed."""
-    from trainer.config import TrainConfig
-    from trainer.events import Evaluated, Event, Finished, PhaseChanged, RunStarted, StepLogged, encode
+    """A home with 1,000 finished runs. Not to be changed."""
+    from tests.thousand_runs import write_runs
 
-    def evaluated(step: int) -> Event:
-        loss = 5.0 - step / 60
-        return Evaluated(step=step, epoch=step / 20, loss=loss, perplexity=math.exp(loss), accuracy=0.3,
-                         masked_tokens=900, best=True)  # fmt: skip
-
-    def logged(step: int) -> Event:
-        return StepLogged(step=step, epoch=step / 20, loss=5.0, learning_rate=1e-4, grad_norm=1.0,
-                          tokens_per_second=9e3, elapsed_seconds=step)  # fmt: skip
-
-    started = RunStarted(device="cpu", device_name="chip", processes=1, threads=2, precision="float32",
-                         versions={"torch": "2"})  # fmt: skip
-    told: list[Event] = [started, PhaseChanged(phase="Training"), evaluated(0)]
-    told += [event for step in range(1, 56) for event in (logged(step), *([evaluated(step)] * (step % 18 == 0)))]
-    told.append(Finished(reason="completed", step=55, elapsed_seconds=55.0, model="model"))
-    events = "".join(f"{encode(event, 1.6e9 + second)}\n" for second, event in enumerate(told))
     home = tmp_path_factory.mktemp("thousand")
-    for number in range(1000):
-        folder = home / f"20200101-{number // 60:04}{number % 60:02}-plain-stone"
-        (folder / "model").mkdir(parents=True)
-        (folder / "model" / "config.json").write_text("{}")
-        (folder / "config.json").write_text(TrainConfig(seed=number).to_json())
-        (folder / "events.jsonl").write_text(events)
-        (folder / "lock").write_text("1\n")
+    write_runs(home)
     return home
 
 

@@ -26,7 +26,7 @@ from trainer.runs.folder import RunFolder
 from trainer.runs.history import RunReader
 
 PROJECT = Path(__file__).resolve().parents[1]
-STEPS, EVAL_STEPS = 24, 4
+STEPS, EVAL_STEPS = 16, 4
 SETTINGS = {
     "max_documents": 120,
     "test_size": 0.1,

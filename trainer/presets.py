@@ -48,7 +48,7 @@ MODELS = (
         licence="CC BY-SA 4.0",
         language="English",
         about="Small enough to learn on a processor while you watch.",
-        recommended={"optim": "muon", "learning_rate": 1e-3, "num_train_epochs": 4.0, "warmup_ratio": 0.1},
+        recommended={"optim": "muon", "learning_rate": 1.3e-3, "warmup_ratio": 0.1},
     ),
     ModelPreset(
         id="distilbert/distilroberta-base",

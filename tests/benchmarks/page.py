@@ -1,56 +1,93 @@
-"""The page's start: how long until it answers, beside an empty Gradio app."""
+"""The page: how soon it answers, what watching costs a run, and how soon a thousand runs are listed."""
 
 from __future__ import annotations
 
-import os
-import socket
+import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tests.benchmarks.comparison import OURS, Comparison, in_turns
+from tests.benchmarks.served import OUR_APP, PATIENCE, PROJECT, served
+from tests.thousand_runs import write_runs
 
-PROJECT = Path(__file__).resolve().parents[2]
-EMPTY = "empty Gradio app"
-EMPTY_APP = "import gradio\nwith gradio.Blocks() as page:\n    pass\npage.launch()\n"
-PATIENCE = 120.0  # seconds
+EMPTY, UNWATCHED, TEN_RUNS = "empty Gradio app", "nobody watches", "ten runs"
+EMPTY_APP = (sys.executable, "-c", "import gradio\nwith gradio.Blocks() as page:\n    pass\npage.launch()\n")
+WATCHERS = 20
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+MEASURED_SECONDS = 30.0
 
 
 def comparisons(device: str, repetitions: int, only: str) -> Iterator[Comparison]:
-    """From the start of the process to the first answer over HTTP."""
-    name = "start of the page"
-    if only in name:
-        ways = {
-            EMPTY: lambda: _seconds_to_answer([sys.executable, "-c", EMPTY_APP]),
-            OURS: lambda: _seconds_to_answer([sys.executable, str(PROJECT / "app.py")]),
-        }
+    """Those with `only` in their names."""
+    if only in (name := "start of the page"):
+        ways: dict[str, Callable[[], float]] = {EMPTY: lambda: _start(EMPTY_APP), OURS: lambda: _start(OUR_APP)}
         # At most 1.3 times the empty app's time.
         yield Comparison(name, "s", in_turns(ways, repetitions), larger_is_better=False, targets={EMPTY: 1 / 1.3})
+    if only in (name := f"training while {WATCHERS} browsers watch"):
+        ways = {UNWATCHED: lambda: _speed(0), OURS: lambda: _speed(WATCHERS)}
+        yield Comparison(name, "tokens/s", in_turns(ways, repetitions), targets={UNWATCHED: 0.99})
+    if only in (name := "the Runs tab with 1,000 runs") and any(map(shutil.which, BROWSERS)):
+        ways = {TEN_RUNS: lambda: _opening(10), OURS: lambda: _opening(1000)}
+        yield Comparison(name, "s", in_turns(ways, repetitions), larger_is_better=False)
 
 
-def _seconds_to_answer(command: list[str]) -> float:
-    with tempfile.TemporaryDirectory() as home, socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-        probe.close()
-        environment = os.environ | {
-            "GRADIO_SERVER_PORT": str(port), "GRADIO_ANALYTICS_ENABLED": "False", "MASK_STUDIO_HOME": home,
-        }  # fmt: skip
-        began = time.perf_counter()
-        app = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+def _start(command: tuple[str, ...]) -> float:
+    """Seconds from the start of the process to the first answer over HTTP."""
+    with tempfile.TemporaryDirectory() as home, served(command, Path(home)) as app:
+        return app.start_seconds
+
+
+def _speed(watchers: int) -> float:
+    """Tokens a second of a run on the page, for half a minute of its training."""
+    from gradio_client import Client
+
+    with tempfile.TemporaryDirectory() as home, served(OUR_APP, Path(home)) as app:
+        client = Client(app.url, verbose=False)
+        settings = {"num_train_epochs": 1000, "eval_steps": 10**6}
+        run = client.predict(settings, api_name="/start_run")["run"]
+        watching = subprocess.Popen(
+            [sys.executable, "-m", "tests.benchmarks.watchers", app.url, str(watchers)], cwd=PROJECT
+        )
         try:
-            while time.perf_counter() - began < PATIENCE:
-                try:
-                    with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=PATIENCE):
-                        return time.perf_counter() - began
-                except (urllib.error.URLError, ConnectionError):
-                    time.sleep(0.02)
+            speeds: list[float] = []
+            give_up = time.monotonic() + PATIENCE
+            while client.predict(run, api_name="/run_status")["step"] < 5 and time.monotonic() < give_up:
+                time.sleep(1)
+            ends = time.monotonic() + MEASURED_SECONDS
+            while time.monotonic() < ends:
+                time.sleep(MEASURED_SECONDS / 5)
+                speeds.append(client.predict(run, api_name="/run_status")["tokens_per_second"] or 0.0)
         finally:
-            app.terminate()
-            app.wait()
-    raise RuntimeError(f"{command[-1][:40]!r} did not answer within {PATIENCE:g} s.")
+            watching.terminate()
+            watching.wait()
+            client.predict(run, api_name="/stop_run")
+        while client.predict(run, api_name="/run_status")["state"] in ("running", "stopping"):
+            time.sleep(1)
+        return statistics.median(speeds)
+
+
+def _opening(runs: int) -> float:
+    """Seconds from a click on the tab to the first lines of the table, in a Chromium."""
+    from playwright.sync_api import sync_playwright
+
+    with tempfile.TemporaryDirectory() as place, sync_playwright() as playwright:
+        home = Path(place) / "home"
+        write_runs(home, runs)
+        with served(OUR_APP, home) as app:
+            found = next(filter(None, map(shutil.which, BROWSERS)))
+            browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox", "--disable-gpu"])
+            page = browser.new_page()
+            page.goto(app.url)
+            page.wait_for_selector("#start:visible")
+            time.sleep(3)  # the first tab is drawn by then
+            began = time.perf_counter()
+            page.get_by_role("tab", name="Runs").click()
+            page.wait_for_selector("#runs-table tbody tr")
+            seconds = time.perf_counter() - began
+            browser.close()
+            return seconds

@@ -17,6 +17,8 @@ from typing import Any
 
 import pytest
 
+from tests.thousand_runs import write_runs
+
 PROJECT = Path(__file__).resolve().parents[2]
 START_SECONDS = 120
 
@@ -90,10 +92,10 @@ def start_app(tmp_path: Path) -> Iterator[Callable[..., App]]:
 
 
 @pytest.fixture(scope="session")
-def app_with_runs(thousand_runs: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
+def app_with_runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
     """A page on a home with 1,000 runs and, newer than these, three copies of a real one that differ in a setting."""
     home = tmp_path_factory.mktemp("page-with-runs") / "home"
-    shutil.copytree(thousand_runs, home)
+    write_runs(home)
     real = home.parent / "real"
     small = ["--max-steps", "16", "--eval-steps", "8", "--max-documents", "60", "--learning-rate", "0.0005"]
     command = [sys.executable, "-m", "trainer", "fit", "--output", str(real), *small]
@@ -144,6 +146,13 @@ def opened(browser: Any) -> Iterator[Callable[..., Any]]:
     for page in pages:
         page.close()
     assert not errors
+
+
+@pytest.fixture
+def endless() -> dict[str, Any]:
+    """Settings of a run that goes on until it is stopped, on a machine that others use too."""
+    settings = {"num_train_epochs": 10_000, "per_device_train_batch_size": 1, "logging_steps": 1}
+    return settings | {"max_documents": 60, "compile": "off"}
 
 
 def wait_until(condition: Callable[[], Any], seconds: float = 120.0) -> Any:

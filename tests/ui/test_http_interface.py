@@ -51,9 +51,11 @@ def test_a_run_goes_from_start_to_finished_and_its_model_answers(session_app: An
     assert started["run"] in [run["run"] for run in client.predict(api_name="/list_runs")]
 
 
-def test_a_run_is_stopped_and_keeps_what_it_learned(session_app: Any, eventually: Callable) -> None:
+def test_a_run_is_stopped_and_keeps_what_it_learned(
+    session_app: Any, endless: dict[str, Any], eventually: Callable
+) -> None:
     client = session_app.client()
-    run = client.predict({"num_train_epochs": 50}, api_name="/start_run")["run"]
+    run = client.predict(endless, api_name="/start_run")["run"]
     eventually(lambda: status(client, run)["step"] > 5)
     client.predict(run, api_name="/stop_run")
     eventually(lambda: status(client, run)["state"] in OVER)
@@ -120,10 +122,12 @@ def test_what_only_the_run_can_find_out_ends_it_with_a_sentence(
     assert next(iter(config.values())) in ended["error"] and ended["fix"]
 
 
-def test_a_restarted_page_finds_the_living_run_and_the_dead_one(start_app: Callable, eventually: Callable) -> None:
+def test_a_restarted_page_finds_the_living_run_and_the_dead_one(
+    start_app: Callable, endless: dict[str, Any], eventually: Callable
+) -> None:
     first = start_app()
     client = first.client()
-    run = client.predict({"num_train_epochs": 500, "compile": "off"}, api_name="/start_run")["run"]
+    run = client.predict(endless, api_name="/start_run")["run"]
     eventually(lambda: status(client, run)["step"] > 5)
     first.process.send_signal(signal.SIGKILL)
     first.process.wait()

@@ -30,7 +30,8 @@ def test_of_two_visitors_who_start_at_once_one_runs_and_one_waits_and_both_end(
     app = start_app()
     visitors = [opened(app), opened(app)]
     for visitor in visitors:
-        visitor.get_by_label("Epochs").fill("500")  # until it is stopped, however busy the machine
+        visitor.get_by_label("Epochs").fill("90")  # until it is stopped, however busy the machine
+        visitor.get_by_label("Batch size").fill("1")
     for visitor in visitors:
         visitor.locator("#start").click(no_wait_after=True)
     states = (".state.running", ".state.queued")
@@ -57,7 +58,8 @@ def test_with_nobody_watching_runs_go_on_and_whoever_comes_back_sees_all_of_them
     app = start_app()
     client = app.client()
     first = opened(app)
-    first.get_by_label("Epochs").fill("500")
+    first.get_by_label("Epochs").fill("90")
+    first.get_by_label("Batch size").fill("2")
     first.locator("#start").click()
     first.wait_for_selector(".state.running")
     second = opened(app)
@@ -82,12 +84,12 @@ def test_with_nobody_watching_runs_go_on_and_whoever_comes_back_sees_all_of_them
 
 
 def test_a_space_that_is_shut_down_saves_its_run_and_goes_on_with_it_when_it_comes_back(
-    start_app: Callable, eventually: Callable
+    start_app: Callable, endless: dict[str, Any], eventually: Callable
 ) -> None:
     space = {"SPACE_ID": "somebody/studio", "MASK_STUDIO_SHARED_RUNS": "1", "MASK_STUDIO_AUTO_RESUME": "1"}
     before = start_app(**space)
     client = before.client()
-    run = client.predict({"num_train_epochs": 500, "compile": "off"}, api_name="/start_run")["run"]
+    run = client.predict(endless, api_name="/start_run")["run"]
     waiting = client.predict({"max_steps": 2}, api_name="/start_run")["run"]
     eventually(lambda: status(client, run)["step"] > 5)
     asked = time.monotonic()

@@ -25,6 +25,7 @@ def points(page: Any) -> int:
 
 def test_train_reload_stop_try(tab: Any, eventually: Callable) -> None:
     tab.get_by_label("Epochs").fill("40")
+    tab.get_by_label("Batch size").fill("2")
     tab.locator("#start").click()
     tab.wait_for_selector(".state.running")
     eventually(lambda: points(tab) >= 4)

@@ -104,7 +104,7 @@ def test_a_run_started_on_a_rented_machine_is_shown_there_and_the_token_is_in_no
     page.locator("#place input").click()
     page.get_by_role("option", name="Nvidia T4").click()
     page.get_by_text("at most $0.50").wait_for()
-    page.get_by_label("Epochs").fill("1")
+    page.get_by_label("Epochs").fill("0.1")
     page.locator("#start").click()
     page.wait_for_selector(".state.running")
     seen = 0

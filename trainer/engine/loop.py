@@ -18,7 +18,7 @@ from trainer.engine.checkpoint import newest_checkpoint, read_state
 from trainer.engine.failures import in_words
 from trainer.engine.kept_blocks import BLOCKS
 from trainer.engine.preparation import TEXT, Stopped, prepare
-from trainer.engine.snapshot import check_snapshot, global_batch_of, restore_snapshot
+from trainer.engine.snapshot import check_snapshot, global_batch_of, restore_snapshot, save_snapshot
 from trainer.engine.training import Training
 from trainer.engine.versions import versions
 from trainer.errors import RunError, TrainerError
@@ -157,14 +157,14 @@ def _fit(
             training.log()
         if pause:
             emit(PhaseChanged(phase=SAVING))
-            training.save(paused=True)
+            save_snapshot(training, paused=True)
             accelerator.free_memory()
             paused = Paused(step=training.step, elapsed_seconds=training.elapsed_seconds)
             emit(paused)
             return paused
         if early:
             emit(PhaseChanged(phase=SAVING))
-            training.save()  # before an evaluation out of turn, of which a resumed run must know nothing
+            save_snapshot(training)  # before an evaluation out of turn, of which a resumed run must know nothing
             training.set_model_aside()
             evaluation_due = not _any(accelerator, not pace.has_time_to_evaluate(PATIENT_SECONDS))[0]
             evaluation_due &= training.step != training.evaluated_step
@@ -175,7 +175,7 @@ def _fit(
         if not early and not training.is_patient():
             reason = "completed"
         if save_due and training.step:
-            training.save()
+            save_snapshot(training)
         if reason:
             break
         training.train_step()

@@ -7,10 +7,11 @@ step and the settings stand for all of them, on every device.
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -20,29 +21,45 @@ from safetensors.torch import save_model as save_weights
 from trainer.config import TrainConfig
 from trainer.engine import sharding
 from trainer.engine.checkpoint import STATE, save_checkpoint, take_back, write_json
+from trainer.engine.training import Training
 from trainer.engine.versions import differences, versions
 from trainer.errors import RunError
-from trainer.events import Warned
-
-if TYPE_CHECKING:
-    from trainer.engine.training import Training
+from trainer.events import CheckpointSaved, Warned
 
 FORMAT = 2  # raise it when an older Mask Studio would misread what is written here
 WEIGHTS, OPTIMIZER = "model.safetensors", "optimizer.pt"
 FREE_TO_CHANGE = {"max_seconds", "save_steps", "compile", "fsdp"}  # other checkpoints and bits don't hang on these
 
 
-def save_snapshot(
+def save_snapshot(training: Training, *, paused: bool = False) -> None:
+    """A checkpoint from which a run goes on, the same whether it is shared out or not; there may be one already.
+
+    `paused` when what goes on is the same run to all who look at it, and a point of its curve is half added up.
+    """
+    if training.saved_step == training.step:
+        return
+    began = time.monotonic()
+    accelerator = training.accelerator
+    window = training.window.state(accelerator) if paused else None
+    weights = sharding.whole_weights(training.model) if training.is_sharded else None
+    states = [sharding.whole_state(optimizer) for optimizer in training.optimizers]
+    if accelerator.is_main_process:
+        _write(training, weights, states, window)
+        path = training.checkpoint.relative_to(training.output_dir).as_posix()
+        training.emit(CheckpointSaved(step=training.step, path=path, seconds=time.monotonic() - began))
+    accelerator.wait_for_everyone()
+    training.pace.note_save(time.monotonic() - began)
+    training.saved_step = training.step
+    training.open_window()
+
+
+def _write(
     training: Training,
     weights: dict[str, torch.Tensor] | None,
     states: list[dict[str, Any]],
-    window: dict[str, float] | None = None,
+    window: dict[str, float] | None,
 ) -> None:
-    """Writes a checkpoint of the run as it is now, the same whether it is shared out or not.
-
-    `weights` come from the model itself when None, `states` are its optimizers'; the `window` of the curve stays open
-    where the run only pauses.
-    """
+    """`weights` come from the model itself when None, `states` are its optimizers'."""
     state = {
         "format": FORMAT,
         "step": training.step,

@@ -18,10 +18,9 @@ from trainer.engine.optimizer import optimizers
 from trainer.engine.pace import Pace
 from trainer.engine.preparation import Prepared
 from trainer.engine.schedule import learning_rate_at
-from trainer.engine.snapshot import save_snapshot
 from trainer.engine.window import Window
 from trainer.errors import TrainingError
-from trainer.events import CheckpointSaved, Emit, Evaluated, Probed, StepLogged, Warned
+from trainer.events import Emit, Evaluated, Probed, StepLogged, Warned
 
 PROBE_CANDIDATES = 5
 
@@ -64,7 +63,7 @@ class Training:
         self.pace = Pace(began, config.max_seconds, 4 * floats)
         self.order: tuple[int, torch.Tensor] = (-1, torch.empty(0))
         self.started = time.monotonic()
-        self._new_window()
+        self.open_window()
 
     @property
     def epoch(self) -> float:
@@ -72,7 +71,7 @@ class Training:
 
     @property
     def checkpoint(self) -> Path:
-        """The one that `save` writes now."""
+        """The one that is written at this step."""
         return self.output_dir / "checkpoints" / f"step-{self.step}"
 
     @property
@@ -150,7 +149,7 @@ class Training:
         if self.window.steps:
             self._log_window()
         self.probe()
-        self._new_window()
+        self.open_window()
 
     def _log_window(self) -> None:
         nats, masked, tokens = self.window.sums(self.accelerator)
@@ -207,7 +206,7 @@ class Training:
         seconds = torch.tensor(time.monotonic() - began, device=self.accelerator.device)
         self.pace.evaluation_seconds = self.accelerator.reduce(seconds, "mean").item()  # all ranks decide by it
         self.emit(Evaluated(step=self.step, epoch=self.epoch, best=best, **result))
-        self._new_window()
+        self.open_window()
 
     def set_model_aside(self) -> None:
         """Keeps the best model with the checkpoint: a resumed run must know nothing of one chosen out of turn."""
@@ -223,28 +222,12 @@ class Training:
         patience = self.config.early_stopping_patience
         return patience is None or self.evaluations_since_best < patience
 
-    def save(self, *, paused: bool = False) -> None:
-        """A checkpoint from which `resume` goes on; `paused` when that is the same run to all who look at it."""
-        if self.saved_step == self.step:
-            return
-        began = time.monotonic()
-        window = self.window.state(self.accelerator) if paused else None
-        weights = sharding.whole_weights(self.model) if self.is_sharded else None
-        states = [sharding.whole_state(optimizer) for optimizer in self.optimizers]
-        if self.accelerator.is_main_process:
-            save_snapshot(self, weights, states, window)
-            path = self.checkpoint.relative_to(self.output_dir).as_posix()
-            self.emit(CheckpointSaved(step=self.step, path=path, seconds=time.monotonic() - began))
-        self.accelerator.wait_for_everyone()
-        self.pace.note_save(time.monotonic() - began)
-        self.saved_step = self.step
-        self._new_window()
-
     def _save_model(self) -> None:
         weights = sharding.whole_weights(self.model) if self.is_sharded else None
         if self.accelerator.is_main_process:
             replace_folder(self.output_dir / "model", lambda folder: self.model.save(folder, weights))
         self.accelerator.wait_for_everyone()
 
-    def _new_window(self) -> None:
+    def open_window(self) -> None:
+        """From here on the next point of the curve is added up."""
         self.window = Window(self.accelerator.device)

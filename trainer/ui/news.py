@@ -32,7 +32,7 @@ class News:
     def of(self, look: Callable[[OwnRuns, str | None], object]) -> gr.Textbox:
         """The mark of a look; send what it is about when that changes."""
         self._looks.append(look)
-        self._marks.append(gr.Textbox(visible="hidden", render=False))
+        self._marks.append(hidden_mark(render=False))
         return self._marks[-1]
 
     @property
@@ -47,4 +47,14 @@ class News:
         gr.Timer(SECONDS).tick(*self.asked, **QUIET)
 
     def _answer(self, runs: OwnRuns, watched: str | None) -> list[str]:
-        return [f"{zlib.crc32(repr(look(runs, watched)).encode()):08x}" for look in self._looks]
+        return [mark_of(look(runs, watched)) for look in self._looks]
+
+
+def hidden_mark(*, render: bool = True) -> gr.Textbox:
+    """A text that nobody sees; its `change` is heard while the tab that it is in is open."""
+    return gr.Textbox(visible="hidden", render=render)
+
+
+def mark_of(seen: object) -> str:
+    """A short text that is another one where `seen` is something else."""
+    return f"{zlib.crc32(repr(seen).encode()):08x}"

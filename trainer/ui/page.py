@@ -33,6 +33,8 @@ from trainer.ui.slices import build_slices
 from trainer.ui.visitors import Visitors
 from trainer.ui.words import FILL_TAB, RUNS_TAB, TAGLINE, TITLE, TRAIN_TAB
 
+# Between two looks into the queue. By itself Gradio looks a thousand times a second, for a fifteenth of a core.
+QUEUE_SECONDS = 0.02
 SYSTEM_FONTS = (
     "ui-sans-serif", "system-ui", "-apple-system", "Segoe UI", "Roboto", "Noto Sans",
     # for what those have no characters of: Korean, Japanese, Chinese
@@ -97,7 +99,9 @@ def build_page(
         tune.live.try_button.click(visitors.own(try_model), watched, [tabs, fill_model], **QUIET)
         offered = visitors.own(lambda runs: gr.update(choices=form.model_choices(runs)))
         tune.model.focus(offered, visitors.key, tune.model, **QUIET)
-    return page.queue(max_size=64)
+    page.queue(max_size=64)
+    page._queue.sleep_when_free = QUEUE_SECONDS
+    return page
 
 
 def launch_settings(limits: Limits | None = None, hosts: tuple[str, ...] = ()) -> dict[str, Any]:

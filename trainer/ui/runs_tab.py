@@ -16,6 +16,7 @@ from trainer.ui import form
 from trainer.ui.comparison import FEWEST, MOST, Comparison
 from trainer.ui.events import CHOSEN, QUEUED, QUIET, afterwards, spoken
 from trainer.ui.fine_tune_tab import FineTuneTab
+from trainer.ui.news import hidden_mark, mark_of
 from trainer.ui.runs_table import build_runs_table, news
 from trainer.ui.visitors import Visitors
 from trainer.ui.words import NAME_INFO, RUN_ACTIONS, packed, really_delete
@@ -51,7 +52,7 @@ class RunsTab:
         self.drawers = [renaming, deleting, packing]
         self.table = build_runs_table()
         self.comparison = Comparison(visitors)
-        self.timer = gr.Timer(POLL_SECONDS, active=False)
+        self.timer, self.mark = gr.Timer(POLL_SECONDS, active=False), hidden_mark()
         for button in (cancel, keep):
             button.click(lambda: [HIDDEN] * 3, None, self.drawers, **QUIET)
 
@@ -70,7 +71,8 @@ class RunsTab:
         tab.select(lambda: gr.Timer(active=True), None, self.timer, **QUIET)
         for other in others:
             other.select(lambda: gr.Timer(active=False), None, self.timer, **QUIET)
-        self.timer.tick(*refreshed, **QUIET)
+        self.timer.tick(own(lambda runs: mark_of(_versions(runs))), self._visitors.key, self.mark, **QUIET)
+        self.mark.change(*refreshed, **QUIET)
         self.table.input(own(self.choose), chosen, [*self.buttons.values(), *self.drawers], **CHOSEN)
 
         opened = click["open"](spoken(own(self.open)), chosen, [tabs, tune.live.watched], **QUEUED)
@@ -99,12 +101,11 @@ class RunsTab:
         zipped.failure(lambda: HIDDEN, None, self.drawers[2], **QUIET)
 
     def refresh(self, runs: OwnRuns, chosen: Any, seen: dict[str, Any] | None) -> Any:
-        """What opening the tab and its timer send; nothing when this browser has it all."""
-        views = runs.views()
-        versions = {view.id: view.version for view in views}
-        return (
-            gr.skip() if versions == seen else [news(runs, views, seen or {}), versions, *self._allowed(runs, chosen)]
-        )
+        """What opening the tab and changes send; nothing when this browser has it all."""
+        versions = _versions(runs)
+        if versions == seen:
+            return gr.skip()
+        return [news(runs, runs.views(), seen or {}), versions, *self._allowed(runs, chosen)]
 
     def choose(self, runs: OwnRuns, chosen: Any) -> list[Any]:
         """Which buttons apply to the runs that are chosen now; an open drawer was about others."""
@@ -165,6 +166,10 @@ class RunsTab:
         if len(views) != 1:
             raise RunError(f"{len(views)} runs are chosen.", "Choose one in the table.")
         return views[0]
+
+
+def _versions(runs: OwnRuns) -> dict[str, tuple[object, ...]]:
+    return {view.id: view.version for view in runs.views()}
 
 
 def _button(name: str, label: str) -> gr.Button:
