@@ -83,12 +83,13 @@ class Browser:
         assert status == 200 and "/login/callback?" in passed[2], passed
 
     def looks(self, **headers: str) -> str:
-        """All that the page's timers tell."""
+        """All that the page's timers tell, and all that is sent when these find something new."""
         config = json.load(urllib.request.urlopen(f"{self.url}config"))
         kinds = {component["id"]: component["type"] for component in config["components"]}
         told = ""
         for each in config["dependencies"]:
-            if each["targets"] and each["targets"][0][1] == "tick" and each["backend_fn"]:
+            looks = each["targets"] and each["targets"][0][1] in ("tick", "change") and each["backend_fn"]
+            if looks and "browserstate" in map(kinds.get, each["inputs"]):
                 data = ["" if kinds[component] == "browserstate" else None for component in each["inputs"]]
                 body = {"fn_index": each["id"], "data": data, "session_hash": "session", "trigger_id": None}
                 content = {"Content-Type": "application/json", **headers}
