@@ -107,7 +107,7 @@ def _notes(view: RunView) -> str:
 def _words(title: str, candidates: list[dict[str, Any]]) -> str:
     rows = "".join(
         f'<li><span class="word">{escape(readable(c["token_str"]))}</span>'
-        f'<span class="share" style="--share:{c["score"] or 0:.1%}">{c["score"] or 0:.1%}</span></li>'
+        f'<span class="share" style="--share:{c["score"] or 0:.3f}">{c["score"] or 0:.1%}</span></li>'
         for c in candidates[:PROBED_WORDS]
     )
     return f"<div><h4>{title}</h4><ol>{rows}</ol></div>"
