@@ -55,8 +55,8 @@ def unpack_zip(
                 with archive.open(member) as stream, target.open("wb") as copy:
                     limit -= _copy(stream, copy, member.compress_size, name, limit)
                 files.append((target, place.name))
-    # zipfile raises NotImplementedError for a way of packing that it does not know.
-    except (zipfile.BadZipFile, EOFError, zlib.error, NotImplementedError, OverflowError, ValueError) as error:
+    # zipfile raises a RuntimeError for a way of packing that it does not know.
+    except (zipfile.BadZipFile, EOFError, zlib.error, RuntimeError, OverflowError, ValueError) as error:
         raise _damaged(name, "a zip archive") from error
     return files
 
