@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import resource
 import shutil
@@ -30,26 +29,17 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
 @pytest.fixture(scope="module")
 def stopped(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that SIGTERM has ended in its last third. Copy it to go on with it."""
-    folder = tmp_path_factory.mktemp("stopped") / "run"
-    process = begin(folder)
-    until(lambda: RunReader(RunFolder(folder)).read().step >= STEPS * 2 // 3)
-    used = cpu_seconds(process.pid) + children_cpu_seconds()
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(60) == 0
-    assert children_cpu_seconds() - used < 10  # of its own time: other tests work on this machine, too
+    seconds: list[float] = []
+    while not seconds or (seconds[-1] >= 10 and len(seconds) < 3):  # a busy machine gets more tries
+        folder = tmp_path_factory.mktemp("stopped") / "run"
+        process = begin(folder)
+        until(lambda folder=folder: RunReader(RunFolder(folder)).read().step >= STEPS * 2 // 3)
+        asked = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0
+        seconds.append(time.monotonic() - asked)
+    assert seconds[-1] < 10, seconds
     return folder
-
-
-def cpu_seconds(pid: int) -> float:
-    """What a process has computed so far."""
-    user, system = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
-    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
-
-
-def children_cpu_seconds() -> float:
-    """What all processes of this one have computed that have ended."""
-    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return usage.ru_utime + usage.ru_stime
 
 
 def until(true: Callable[[], object], seconds: float = 120.0) -> None:

@@ -92,9 +92,8 @@ def test_a_run_whose_folder_was_removed_leaves_the_page_alive(live: LiveView, ru
 
 def test_only_what_changed_of_a_run_is_sent(folder: RunFolder, runs: RunManager) -> None:
     with gr.Blocks():
-        visitors = Visitors(runs)
-        live = LiveView(visitors)
-        live.connect(visitors, gr.Button(), gr.Button())
+        live = LiveView(Visitors(runs))
+        live.connect(gr.Button(), gr.Button())
     ask, *_ = live.news.asked
     parts = ("panel", "curves", "picker", "rest")
 

@@ -71,7 +71,7 @@ def test_a_tick_with_a_thousand_finished_runs_opens_no_file_but_those_of_the_run
     with gr.Blocks():
         visitors = Visitors(manager)
         live, tab = LiveView(visitors), RunsTab(visitors)
-        live.connect(visitors, gr.Button(), gr.Button())
+        live.connect(gr.Button(), gr.Button())
     own, (ask, *_) = visitors.of(""), live.news.asked
     seen = ask(None, "", None)
     listed = tab.refresh(own, [], None)[1]

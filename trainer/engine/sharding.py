@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from trainer.engine.model import MaskedLanguageModel
@@ -19,9 +21,6 @@ from trainer.engine.model import MaskedLanguageModel
 
 def shard(model: MaskedLanguageModel, accelerator: Accelerator) -> None:
     """Shares a model out, layer by layer, in its place; every process must hold the same one before."""
-    from torch.distributed.device_mesh import init_device_mesh  # a third of a second, which other runs save
-    from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
-
     mesh = init_device_mesh(accelerator.device.type, (accelerator.num_processes,))
     lists = [module for module in model.modules() if isinstance(module, nn.ModuleList)]
     for layer in max(lists, key=_weights, default=()):

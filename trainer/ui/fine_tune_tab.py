@@ -130,7 +130,7 @@ def build_fine_tune_tab(
             runs.resume(view.id, token=signed_in.token if signed_in else "")
         return view.id if view else None
 
-    live.connect(visitors, start, stop)
+    live.connect(start, stop)
     key, asked_at_once = visitors.key, live.news.asked
     live.picker.focus(visitors.own(live.offered), [key, live.picker], live.picker, **QUIET)
     picked = live.picker.input(lambda run: run, live.picker, live.watched, **CHOSEN)

@@ -46,23 +46,23 @@ class LiveView:
             self.settings = gr.Code(language="json", label="Settings", interactive=False)
         self._build_log(visitors)
 
-    def connect(self, visitors: Visitors, start: gr.Button, stop: gr.Button) -> None:
+    def connect(self, start: gr.Button, stop: gr.Button) -> None:
         """Sends each part when it changed, and no other; an update of the picker would close its open list."""
 
-        def part(send: Callable[[OwnRuns, RunView | None], Any], look: Callable[..., object], outputs: Any) -> None:
+        def send(part: Callable[[OwnRuns, RunView | None], Any], look: Callable[..., object], outputs: Any) -> None:
             def seen(runs: OwnRuns, watched: str | None) -> object:
                 view = self.shown(runs, watched)
                 return view and (view.id, look(runs, view))
 
             def sent(runs: OwnRuns, watched: str | None) -> Any:
-                return send(runs, self.shown(runs, watched))
+                return part(runs, self.shown(runs, watched))
 
-            self.news.of(seen).change(visitors.own(sent), [visitors.key, self.watched], outputs, **QUIET)
+            self.news.send(seen, sent, outputs)
 
-        part(_panel, lambda runs, view: view.version, [self.panel, self.probe])
-        part(_plots, _drawn, [self.plots, self.loss, self.perplexity])
-        part(self._pick, self.choices, self.picker)
-        part(_rest, lambda runs, view: (view.state, view.can_resume, view.has_model, len(view.evaluations)),
+        send(_panel, lambda runs, view: view.version, [self.panel, self.probe])
+        send(_plots, _drawn, [self.plots, self.loss, self.perplexity])
+        send(self._pick, self.choices, self.picker)
+        send(_rest, lambda runs, view: (view.state, view.can_resume, view.has_model, len(view.evaluations)),
              [self.resume_button, self.try_button, self.details, self.table, self.settings, start, stop])  # fmt: skip
 
     def _build_log(self, visitors: Visitors) -> None:

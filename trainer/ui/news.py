@@ -17,28 +17,30 @@ from trainer.ui.events import QUIET
 from trainer.ui.visitors import Visitors
 
 SECONDS = 1.0
+Look = Callable[[OwnRuns, str | None], object]
 
 
 class News:
-    """Looks at a visitor's runs; each look has a mark, which changes when, and only when, what it sees does."""
+    """Looks at a visitor's runs; what belongs to a look is sent when, and only when, what it sees changed."""
 
     def __init__(self, visitors: Visitors, watched: gr.State) -> None:
-        """A look is given the visitor's runs and the id of the one that is `watched`."""
-        self._looks: list[Callable[[OwnRuns, str | None], object]] = []
+        """Every look is given the visitor's runs and the id of the one that is `watched`."""
+        self._own = visitors.own
+        self._looks: list[Look] = []
         self._marks: list[gr.Textbox] = []
-        self._question = visitors.own(self._answer)
         self._inputs = [visitors.key, watched]
 
-    def of(self, look: Callable[[OwnRuns, str | None], object]) -> gr.Textbox:
-        """The mark of a look; send what it is about when that changes."""
+    def send(self, look: Look, part: Callable[..., Any], outputs: Any, *more: gr.State) -> None:
+        """Has `part` answer for its `outputs`, from what looks are given and `more`, when this one sees a change."""
+        mark = hidden_mark(render=False)
+        mark.change(self._own(part), [*self._inputs, *more], outputs, **QUIET)
         self._looks.append(look)
-        self._marks.append(hidden_mark(render=False))
-        return self._marks[-1]
+        self._marks.append(mark)
 
     @property
     def asked(self) -> tuple[Any, ...]:
         """What an event has to do for the page to be told at once; to be used once all looks are there."""
-        return self._question, self._inputs, self._marks
+        return self._own(self._answer), self._inputs, self._marks
 
     def begin(self) -> None:
         """Asks from now on; outside of all tabs, as what is in a closed one hears of no change."""

@@ -15,7 +15,7 @@ from trainer.hub.upload import PublishRequest
 from trainer.runs.names import name_of
 from trainer.runs.ownership import OwnRuns
 from trainer.runs.view import RunView
-from trainer.ui.events import QUEUED, QUIET, spoken
+from trainer.ui.events import QUEUED, spoken
 from trainer.ui.live_view import LiveView
 from trainer.ui.visitors import Visitors
 
@@ -104,7 +104,7 @@ def build_publish_panel(
 
     publish.click(spoken(visitors.own(begin)), inputs, None, **QUEUED)
     outputs = [panel, name, licence, follow, publish, status, shown]
-    live.news.of(look).change(visitors.own(refresh), [visitors.key, live.watched, shown], outputs, **QUIET)
+    live.news.send(look, refresh, outputs, shown)
 
 
 def default_name(view: RunView) -> str:
