@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Collection
 
 import torch
 from accelerate import Accelerator
@@ -24,7 +24,7 @@ class Window:
     def seconds(self) -> float:
         return time.monotonic() - self.began
 
-    def note_step(self, batches: Iterable[MaskedBatch]) -> None:
+    def note_step(self, batches: Collection[MaskedBatch]) -> None:
         """A step, of which this process had these; what has nothing to guess only keeps others company."""
         self.masked += sum(len(batch.targets) for batch in batches)
         self.tokens += sum(batch.tokens for batch in batches if len(batch.targets))
