@@ -88,11 +88,12 @@ def test_a_damaged_newest_checkpoint_is_passed_over_with_a_warning(
 
 
 def test_a_model_too_large_for_the_memory_ends_in_words_that_name_what_to_lower(tmp_path: Path) -> None:
-    memory = 2200 << 20  # torch and its libraries take two thirds of it
+    memory = 2000 << 20  # torch and its libraries take three quarters of it
     limited = begin(
         tmp_path / "run",
         limits={resource.RLIMIT_DATA: memory},
-        from_scratch="1024x16x16x8192",
+        from_scratch="768x12x12x8192",
+        max_documents=40,
         per_device_train_batch_size=8,
     )
     assert limited.wait(300) == 1

@@ -41,6 +41,20 @@ def test_logits_at_masked_positions_are_those_of_the_whole_model(kind, tiny_mode
         torch.testing.assert_close(model.logits(ids, positions), expected, atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize("kind", KNOWN)
+def test_the_last_feed_forward_network_runs_where_it_is_asked_alone_and_the_model_stays_whole(kind, tiny_model, batch):
+    ids, positions = batch
+    model = load_model(str(tiny_model(kind))).eval()
+    network = [module for module in model.model.base_model.modules() if isinstance(module, torch.nn.Linear)][-1]
+    rows = []
+    network.register_forward_hook(lambda _, inputs, output: rows.append(output.shape[:-1].numel()))
+    with torch.inference_mode():
+        model.logits(ids, positions)
+        whole = model.model(input_ids=ids).logits.flatten(0, 1)
+    assert rows == [len(positions), ids.numel()]
+    torch.testing.assert_close(whole, theirs(tiny_model(kind), ids), atol=1e-5, rtol=1e-5)
+
+
 @pytest.mark.parametrize("kind", ["roberta", "electra"])
 def test_loss_is_the_sum_over_masked_positions_of_the_full_models_loss(kind, tiny_model, batch):
     ids, positions = batch

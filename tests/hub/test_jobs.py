@@ -159,7 +159,7 @@ def test_a_run_on_a_rented_machine_is_shown_like_one_here_and_its_model_comes_ho
     assert "model.safetensors" in files
     assert files == {path.name: path.read_bytes() for path in rental.folder(run_id).model.iterdir()}
     assert job.spec["flavor"] == "t4-small" and job.spec["timeoutSeconds"] == 3600 + 900
-    assert not hub.repos  # nothing is left there, and here nothing that would look for it
+    rental.until(lambda: not hub.repos)  # nothing is left there, and here nothing that would look for it
     assert not rental.folder(run_id).has_job()
     for path in (path for path in rental.home.rglob("*") if path.is_file()):
         assert TOKEN.encode() not in path.read_bytes(), path

@@ -15,6 +15,7 @@ import transformers
 from trainer.errors import ModelError
 from trainer.inference.fill_mask import MaskFiller
 from trainer.inference.model_cache import ModelCache
+from trainer.inference.packing import PackedProduct, packable
 
 
 def test_model_stays_loaded_until_its_weights_change(tiny_model: Callable[[str], Path], tmp_path: Path) -> None:
@@ -48,6 +49,7 @@ def test_the_models_unused_for_longest_go_when_the_memory_is_full(
     folders = [str(shutil.copytree(tiny_model("bert"), tmp_path / str(i))) for i in range(3)]
     weights = transformers.AutoModelForMaskedLM.from_pretrained(folders[0])
     size = sum(weight.nbytes for weight in [*weights.parameters(), *weights.buffers()])
+    size += sum(layer.weight.nbytes for layer in packable(weights))  # kept in a second order
     cache = ModelCache("cpu", memory_bytes=int(2.5 * size))
     first, second = (cache.get(folder) for folder in folders[:2])
     assert cache.get(folders[0]) is first  # used last, so the second goes
@@ -59,6 +61,19 @@ def test_the_models_unused_for_longest_go_when_the_memory_is_full(
 def test_a_model_larger_than_the_memory_is_still_answered(tiny_model: Callable[[str], Path]) -> None:
     cache = ModelCache("cpu", memory_bytes=1)
     assert cache.get(str(tiny_model("bert"))) is cache.get(str(tiny_model("bert")))
+
+
+def test_a_model_is_kept_in_two_orders_only_where_there_is_room(tiny_model: Callable[[str], Path]) -> None:
+    name = str(tiny_model("bert"))
+    answers = []
+    for memory in (1, 1 << 30):
+        filler = MaskFiller(memory)
+        layers = packable(filler.models.get(name).model)
+        assert layers and all(isinstance(layer.forward, PackedProduct) == (memory > 1) for layer in layers)
+        answers.append([filler.fill(text, name)[0].candidates for text in ("A <mask>.", "The water " * 40 + "<mask>")])
+    for kept_once, kept_twice in zip(*answers, strict=True):
+        assert [one.token for one in kept_twice] == [one.token for one in kept_once]
+        assert [one.score for one in kept_twice] == pytest.approx([one.score for one in kept_once], abs=1e-6)
 
 
 @pytest.mark.parametrize("name", [None, 5, ["bundled"], ""])

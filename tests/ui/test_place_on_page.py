@@ -120,7 +120,7 @@ def test_a_run_started_on_a_rented_machine_is_shown_there_and_the_token_is_in_no
         assert not page.locator(".failure").count(), page.locator(".failure").inner_text()
         time.sleep(0.2)
     assert seen and len(hub.jobs.jobs) == 1
-    assert page.locator("#try-model").is_visible()
+    page.locator("#try-model").wait_for()
     for path in (path for path in app.home.rglob("*") if path.is_file()):
         assert TOKEN.encode() not in path.read_bytes(), path
 

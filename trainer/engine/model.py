@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from trainer.config import is_unicode, split_at_masks
 from trainer.engine.download import download
 from trainer.engine.failures import blamed_on_model
+from trainer.engine.last_layer import LastLayer
 from trainer.engine.preflight import check_folder, open_config
 from trainer.engine.tokenizer import check_tokenizer, save_tokenizer
 from trainer.errors import ModelError, PredictionError
@@ -43,6 +44,7 @@ class MaskedLanguageModel(nn.Module):
             # Fused attention is slow there: for blocks of 128, explicit products take less than a third of its time.
             model.set_attn_implementation("eager")
         self.head = HEADS.get(model.config.model_type)
+        self.last_layer = LastLayer(model)
 
     def logits(self, input_ids: Tensor, positions: Tensor, attention_mask: Tensor | None = None) -> Tensor:
         """Scores of every token of the vocabulary at some positions; heads not in `HEADS` compute all the others too.
@@ -57,7 +59,11 @@ class MaskedLanguageModel(nn.Module):
             batch = {"input_ids": input_ids, "attention_mask": attention_mask}
             if self.head is None:
                 return self.model(**batch).logits.flatten(0, 1)[positions]
-            hidden = self.model.base_model(**batch)[0].flatten(0, 1)[positions]  # (masked, width)
+            self.last_layer.positions = positions
+            try:
+                hidden = self.model.base_model(**batch)[0].flatten(0, 1)[positions]  # (masked, width)
+            finally:
+                self.last_layer.positions = None
             if not self.is_halved:
                 return self.head(self.model, hidden)
         return self.head(self.model, hidden.float())

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from trainer.engine.model import find_model, load_model
 from trainer.errors import ModelError
+from trainer.inference.packing import pack, packable
 from trainer.inference.reader import Reader
 
 MEMORY_BYTES = 2 << 30  # of weights
@@ -48,12 +49,21 @@ class ModelCache:
                 model.halve()
             size = sum(weights.nbytes for weights in [*model.parameters(), *model.buffers()])
             self._make_room(size)
+            layers = packable(model)
+            packed = sum(layer.weight.nbytes for layer in layers)
+            if self._held + size + packed <= self._memory_bytes:
+                pack(layers)
+                size += packed
             self._loaded[name] = Loaded(Reader(model), folder, changed, size)
         self._loaded.move_to_end(name)
         return self._loaded[name].reader
 
+    @property
+    def _held(self) -> int:
+        return sum(loaded.bytes for loaded in self._loaded.values())
+
     def _make_room(self, size: int) -> None:
-        while self._loaded and size + sum(loaded.bytes for loaded in self._loaded.values()) > self._memory_bytes:
+        while self._loaded and size + self._held > self._memory_bytes:
             self._loaded.popitem(last=False)
 
 
