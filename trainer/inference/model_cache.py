@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,4 +70,8 @@ class ModelCache:
 
 def _changed(folder: Path) -> int:
     """When the weights were last written; 0 where there are none."""
-    return max((file.stat().st_mtime_ns for file in folder.glob("*.safetensors")), default=0)
+    try:
+        with os.scandir(folder) as files:  # at every question: `glob` takes five times as long
+            return max((file.stat().st_mtime_ns for file in files if file.name.endswith(".safetensors")), default=0)
+    except FileNotFoundError:
+        return 0
