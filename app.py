@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import signal
 import sys
@@ -28,7 +27,6 @@ def serve() -> None:
     # Gradio's statistics of all requests, which nobody sees here, are else made anew with pandas after each of them.
     os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", str(10**9))
 
-    gc.disable()  # libraries leave no garbage while they are imported, and the search for it is a tenth of the start
     from trainer.__main__ import DEFAULT_HOME
     from trainer.environment import without_secrets
     from trainer.hub.publish import Publisher
@@ -42,7 +40,6 @@ def serve() -> None:
     from trainer.slice import load_engine, slice_of
     from trainer.ui.page import build_page, launch_settings
 
-    gc.enable()
     limits = limits_of(os.environ)
     home, lasting = place_for_runs(os.environ, DEFAULT_HOME)
     auto_resume = os.environ.get("MASK_STUDIO_AUTO_RESUME") == "1"

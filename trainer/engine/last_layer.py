@@ -6,36 +6,36 @@ that is a tenth of the work.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from torch import Tensor
 
-FEED_FORWARDS: dict[str, Callable[[Any], tuple[Any, str]]] = {  # whose method it is, and its name
-    "bert": lambda base: (base.encoder.layer[-1], "feed_forward_chunk"),
-    "distilbert": lambda base: (base.transformer.layer[-1].ffn, "forward"),
-    "modernbert": lambda base: (base.layers[-1].mlp, "forward"),
-    "roberta": lambda base: (base.encoder.layer[-1], "feed_forward_chunk"),
-    "xlm-roberta": lambda base: (base.encoder.layer[-1], "feed_forward_chunk"),
-}
-
 
 class LastLayer:
-    """Takes its place in a model; `positions` (asked,) count into the flattened batch and are set before each call."""
+    """Takes the place of that network, a method of `owner`, in a model; outside of `at` it stays as it was."""
 
-    def __init__(self, model: Any) -> None:
-        self.positions: Tensor | None = None
-        find = FEED_FORWARDS.get(model.config.model_type)
-        if find is None or getattr(model.config, "chunk_size_feed_forward", 0):
-            return
-        owner, name = find(model.base_model)
+    def __init__(self, owner: Any, name: str) -> None:
+        self._positions: Tensor | None = None
         self._feed_forward = getattr(owner, name)
+        # A configuration that has it work through a text part by part is no longer one that counts its tokens.
+        self._in_parts = bool(getattr(owner, "chunk_size_feed_forward", 0))
         setattr(owner, name, self._at_positions)
+
+    @contextmanager
+    def at(self, positions: Tensor) -> Iterator[None]:
+        """For a pass that asks for these alone: (asked,) into the flattened batch."""
+        self._positions = None if self._in_parts else positions
+        try:
+            yield
+        finally:
+            self._positions = None
 
     def _at_positions(self, hidden: Tensor) -> Tensor:
         """Shapes: (texts, tokens, width) -> the same, zero where nobody asks."""
-        if self.positions is None:
+        if self._positions is None:
             return self._feed_forward(hidden)
         flat = hidden.flatten(0, 1)
-        asked = self._feed_forward(flat[self.positions])
-        return asked.new_zeros(flat.shape).index_copy(0, self.positions, asked).view_as(hidden)
+        asked = self._feed_forward(flat[self._positions])
+        return asked.new_zeros(flat.shape).index_copy(0, self._positions, asked).view_as(hidden)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import transformers
 from torch import Tensor, nn
 
 from trainer.config import is_unicode, split_at_masks
+from trainer.engine.architectures import ARCHITECTURES
 from trainer.engine.download import download
 from trainer.engine.failures import blamed_on_model
 from trainer.engine.last_layer import LastLayer
@@ -19,16 +19,6 @@ from trainer.engine.preflight import check_folder, open_config
 from trainer.engine.tokenizer import check_tokenizer, save_tokenizer
 from trainer.errors import ModelError, PredictionError
 from trainer.presets import BUNDLED_MODEL, is_hub_id, title_of
-
-HEADS: dict[str, Callable[[Any, Tensor], Tensor]] = {
-    "bert": lambda model, hidden: model.cls(hidden),
-    "distilbert": lambda model, hidden: model.vocab_projector(
-        model.vocab_layer_norm(model.activation(model.vocab_transform(hidden)))
-    ),
-    "modernbert": lambda model, hidden: model.decoder(model.head(hidden)),
-    "roberta": lambda model, hidden: model.lm_head(hidden),
-    "xlm-roberta": lambda model, hidden: model.lm_head(hidden),
-}
 
 
 class MaskedLanguageModel(nn.Module):
@@ -43,11 +33,12 @@ class MaskedLanguageModel(nn.Module):
         if precision == "bf16" and not torch.cuda.is_available():
             # Fused attention is slow there: for blocks of 128, explicit products take less than a third of its time.
             model.set_attn_implementation("eager")
-        self.head = HEADS.get(model.config.model_type)
-        self.last_layer = LastLayer(model)
+        architecture = ARCHITECTURES.get(model.config.model_type)
+        self.head = architecture.head if architecture else None
+        self.last_layer = LastLayer(*architecture.feed_forward(model.base_model)) if architecture else None
 
     def logits(self, input_ids: Tensor, positions: Tensor, attention_mask: Tensor | None = None) -> Tensor:
-        """Scores of every token of the vocabulary at some positions; heads not in `HEADS` compute all the others too.
+        """Scores of every token of the vocabulary at some positions; unknown architectures compute all others too.
 
         Shapes: input_ids (texts, tokens), padded only with an attention_mask like it (1: read, 0: padding);
         positions (masked,) into them flattened -> (masked, vocabulary).
@@ -59,11 +50,8 @@ class MaskedLanguageModel(nn.Module):
             batch = {"input_ids": input_ids, "attention_mask": attention_mask}
             if self.head is None:
                 return self.model(**batch).logits.flatten(0, 1)[positions]
-            self.last_layer.positions = positions
-            try:
+            with self.last_layer.at(positions):
                 hidden = self.model.base_model(**batch)[0].flatten(0, 1)[positions]  # (masked, width)
-            finally:
-                self.last_layer.positions = None
             if not self.is_halved:
                 return self.head(self.model, hidden)
         return self.head(self.model, hidden.float())
@@ -71,8 +59,7 @@ class MaskedLanguageModel(nn.Module):
     def halve(self) -> None:
         """Keeps the layers' matrices in bf16, for predictions alone; the scores of the vocabulary stay float32.
 
-        A large model waits for its weights to be read, and for its products. Others than those of `HEADS` stay as they
-        are.
+        A large model waits for its weights to be read, and for its products. Unknown architectures stay as they are.
         """
         if self.head is not None:
             self.is_halved, self.precision = True, "bf16"

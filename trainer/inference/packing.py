@@ -27,20 +27,21 @@ class PackedProduct:
         return torch.ops.mkldnn._linear_pointwise(tokens, self._packed, self._bias, "none", [], "")
 
 
-def packable(model: nn.Module) -> list[nn.Linear]:
-    """The layers that gain by it: large ones in float32, on a processor that has oneDNN."""
-    if not torch.backends.mkldnn.is_available():
-        return []
-    layers = ((module, module.weight) for module in model.modules() if isinstance(module, nn.Linear))
-    return [
-        layer
-        for layer, weight in layers
-        if weight.numel() >= LARGE and weight.dtype == torch.float32 and weight.device.type == "cpu"
-    ]
-
-
 @torch.inference_mode()
-def pack(layers: list[nn.Linear]) -> None:
-    """Gives up training for answers to short texts in half the time; takes the memory of the weights once more."""
+def pack(model: nn.Module, room: int) -> int:
+    """Answers short texts sooner, where `room` bytes suffice for large float32 weights once more; returns those taken.
+
+    For predictions alone, on a processor that has oneDNN.
+    """
+    linear = [module for module in model.modules() if isinstance(module, nn.Linear)]
+    layers = [layer for layer in linear if _gains(layer.weight)]
+    size = sum(layer.weight.nbytes for layer in layers)
+    if not torch.backends.mkldnn.is_available() or size > room:
+        return 0
     for layer in layers:
         layer.forward = PackedProduct(layer)  # type: ignore[method-assign]
+    return size
+
+
+def _gains(weight: Tensor) -> bool:
+    return weight.numel() >= LARGE and weight.dtype == torch.float32 and weight.device.type == "cpu"
