@@ -17,6 +17,7 @@ HARMLESS = 8 << 20  # bytes that may come out whatever the ratio
 MEMBERS = 1000  # of a zip archive
 CHUNK = 1 << 20
 ENCRYPTED = 0x1
+PACKINGS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # a single read of any other may come to gigabytes
 
 
 def unpack_gzip(path: Path, target: Path, name: str, limit: int) -> None:
@@ -44,18 +45,19 @@ def unpack_zip(
                 raise DataError(what, "Put their texts into fewer files.")
             for member in members:
                 place = PurePosixPath(member.filename.replace("\\", "/"))
-                if place.is_absolute() or ".." in place.parts or ":" in place.parts[0]:
+                if place.is_absolute() or ".." in place.parts or ":" in member.filename.partition("/")[0]:
                     what = f"The archive {name!r} holds a file whose name leads out of it: {member.filename[:80]!r}."
                     raise DataError(what, "Pack the files anew.")
-                if not wanted(place.name) or place.parts[0] == "__MACOSX" or place.name.startswith("."):
+                if not wanted(place.name) or "__MACOSX" in place.parts[:1] or place.name.startswith("."):
                     continue
+                if member.compress_type not in PACKINGS:
+                    raise DataError(f"The archive {name!r} is packed in a way that is not read here.", "Use plain zip.")
                 if member.flag_bits & ENCRYPTED:
                     raise DataError(f"The archive {name!r} is locked with a password.", "Pack it without one.")
                 target = folder / f"{len(files)}{place.suffix.lower()}"
                 with archive.open(member) as stream, target.open("wb") as copy:
                     limit -= _copy(stream, copy, member.compress_size, name, limit)
                 files.append((target, place.name))
-    # zipfile raises a RuntimeError for a way of packing that it does not know.
     except (zipfile.BadZipFile, EOFError, zlib.error, RuntimeError, OverflowError, ValueError) as error:
         raise _damaged(name, "a zip archive") from error
     return files
