@@ -75,6 +75,12 @@ BAD = {
     "zip cut": ("a.zip", packed({"a.txt": LINES * 99})[:-40], "is not a zip archive, or was cut short"),
     "zip damaged": ("a.zip", packed({"a.txt": LINES}, zipfile.ZIP_STORED).replace(b"Wa", b"Xa"), "or was cut short"),
     "zip bomb": ("a.zip", packed({"a.txt": b"a" * 50_000_000}), "more than 200 times larger than the file"),
+    "zip packed otherwise": (
+        "a.zip",
+        packed({"a.txt": b"a" * 50_000_000}, zipfile.ZIP_BZIP2),
+        "packed in a way that is not read here",
+    ),
+    "zip of a dot": ("a.zip", packed({".": "x"}), "There is no file of text"),
     "zip with a path": ("a.zip", packed({"../../a.txt": LINES}), r"leads out of it: '\.\./\.\./a\.txt'"),
     "zip with a root": ("a.zip", packed({"/etc/a.txt": LINES}), "leads out of it"),
     "zip with a password": ("a.zip", locked(), "locked with a password"),
@@ -90,6 +96,7 @@ BAD = {
     "JSON object": ("a.json", b'{\n"data": [{"text": "one"}]\n}', "is one JSON object, not a list of objects"),
     "JSON object in a line": ("a.json", b'{"data": [{"text": "one"}]}', "is one JSON object, not a list of objects"),
     "JSON list of numbers": ("a.json", b"[1, 2]", "Entry 1 of the list in 'a.json' is not a JSON object"),
+    "JSON list with infinity": ("a.json", b'[{"text": "a", "n": 1e999}]', "Entry 1 .* a number that is too large"),
     "JSON list broken": ("a.json", b'[{"text": "a"}, {"text": "b]', "Entry 2 .* is not valid JSON"),
     "JSON list without end": ("a.json", b'[{"text": "a"},\n{"text": "b"} 3', "breaks off or goes wrong after entry 2"),
     "JSON list of nothing": ("a.json", b"[ ]", "is empty"),
@@ -209,6 +216,23 @@ def test_of_a_large_file_a_sample_is_read_and_its_share_told(name, tmp_path):
     documents = load_documents(TrainConfig(dataset=str(tmp_path / name)), sample_bytes=40_000)
     assert 100 < len(documents) < 3900
     assert documents.share < 1 and len(documents) / documents.share == pytest.approx(4000, rel=0.1)
+
+
+@pytest.mark.parametrize(
+    "name, content",
+    [
+        ("a.csv", ('text,n\na pipe 5" long,1\n' + "Water boils and ice melts.,2\n" * 9000).encode()),
+        ("a.csv", ("text,n\n" + "Water boils.,2\n" * 9000).encode("utf-16-le")),
+        ("a.txt", ("Water boils 🌋 and ice melts.\n" * 9000).encode("utf-16")),
+        ("a.txt", ("水が沸騰する。" * 9000).encode()),  # one line
+    ],
+    ids=["a sign for inches", "UTF-16 without a mark", "UTF-16 with emoji", "one line"],
+)
+def test_the_sample_of_a_good_file_is_good(name, content, tmp_path):
+    (tmp_path / name).write_bytes(content)
+    for bytes_read in range(66_001, 66_009):  # characters are cut at every place
+        documents = load_documents(TrainConfig(dataset=str(tmp_path / name)), sample_bytes=bytes_read)
+        assert len(documents) and 0.1 < documents.share < 1
 
 
 def test_a_large_list_is_never_held_whole(tmp_path):

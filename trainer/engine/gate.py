@@ -106,10 +106,9 @@ def _plain(path: Path, name: str, folder: Path, sample_bytes: int | None, limit:
     _check_magic(path, name)
     if suffix != ".json":
         _check_lines(path, name)
-    share = 1.0
+    path, share = as_utf8(path, folder, name), 1.0
     if sample_bytes and path.stat().st_size > sample_bytes and suffix != ".json":
-        path, share = _head(path, folder, sample_bytes)
-    path = as_utf8(path, folder, name)
+        path, share = _head(path, folder, sample_bytes, quotes=builder == "csv")
     if builder == "json":
         path, part = as_lines(path, folder, name, sample_bytes)
         return PlainFile(path, name, builder, share=share * part)
@@ -145,19 +144,22 @@ def _check_lines(path: Path, name: str) -> None:
                 length = len(rest) - rest.rfind(b"\n") - 1
 
 
-def _head(path: Path, folder: Path, most: int) -> tuple[Path, float]:
-    """The first lines of a file as one of their own, and which share of it they are."""
+def _head(path: Path, folder: Path, most: int, *, quotes: bool) -> tuple[Path, float]:
+    """The first lines of a UTF-8 file as one of their own, and which share of it they are."""
     with path.open("rb") as file:
         data = file.read(most)
     end = data.rfind(b"\n") + 1
-    if path.suffix.lower() in (".csv", ".tsv"):  # a line may end within quotes
-        while end and data.count(b'"', 0, end) % 2:
-            end = data.rfind(b"\n", 0, end - 1) + 1
-    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):  # UTF-16: two bytes a character
-        end = most // 4 * 4
+    if quotes:  # a line may end within them
+        outside, within = end, data.count(b'"', 0, end) % 2
+        while within:
+            start = data.rfind(b"\n", 0, outside - 1) + 1
+            within ^= data.count(b'"', start, outside) % 2
+            outside = start
+        end = outside if outside > end // 8 else end  # a single one, far above, is the sign for inches
+    head = data[:end] or data.decode("utf-8", errors="ignore").encode()
     target = folder / f"head{len(list(folder.iterdir()))}{path.suffix.lower()}"
-    target.write_bytes(data[: end or most])
-    return target, (end or most) / path.stat().st_size
+    target.write_bytes(head)
+    return target, len(head) / path.stat().st_size
 
 
 def _has_paragraphs(path: Path) -> bool:

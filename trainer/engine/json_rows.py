@@ -99,7 +99,11 @@ def _list_as_lines(path: Path, target: Path, name: str, most_bytes: int | None) 
         for number, (row, end) in enumerate(_items(path, name), start=1):
             if not isinstance(row, dict):
                 raise DataError(f"Entry {number:,} of the list in {name!r} is not a JSON object.", FIX)
-            copy.write(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n")
+            try:
+                copy.write(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n")
+            except ValueError as error:  # 1e999 is read as infinity
+                what = f"Entry {number:,} of the list in {name!r} has a number that is too large."
+                raise DataError(what, "Leave it out, or put it into quotes.") from error
             if most_bytes and end >= most_bytes:
                 return target, end / max(end, path.stat().st_size)
     if not end:
