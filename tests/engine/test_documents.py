@@ -192,6 +192,21 @@ def test_a_given_validation_split_stands_at_the_end_and_slices_apply_to_files_to
     assert (len(of_file), of_file.validation) == (6, 2)
 
 
+@pytest.mark.parametrize(
+    ("split", "numbers"),
+    [("train[5:]+train[:5]", [*range(5, 10), *range(5)]), ("train[:50%]+train[:50%]", [*range(5)] * 2)],
+)
+def test_slices_of_a_file_come_in_the_order_they_are_named(folder, split, numbers):
+    assert texts(read(folder / "train.jsonl", split=split)) == [f"train {number}" for number in numbers]
+
+
+def test_no_picture_beside_the_text_is_opened(tmp_path):
+    features = datasets.Features({"photo": datasets.Image(), "about": datasets.Value("string")})
+    rows = {"photo": [{"bytes": b"no picture", "path": None}], "about": ["A lake of lava."]}
+    datasets.Dataset.from_dict(rows, features).to_parquet(tmp_path / "photos.parquet")
+    assert texts(read(tmp_path / "photos.parquet")) == ["A lake of lava."]
+
+
 def test_columns_are_joined_in_the_order_they_are_named(written):
     rows = [{"title": "Why?", "answers": {"text": ["Because.", "So."]}}, {"title": "How?", "answers": {"text": []}}]
     documents = read(written("rows.jsonl", rows), text_column="title, answers.text")

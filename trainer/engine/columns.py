@@ -13,6 +13,7 @@ from trainer.errors import DataError
 
 USUAL_COLUMNS = ("answers.text", "text", "content", "document", "body", "article", "sentence")
 BETWEEN_COLUMNS = "\n"  # a title stands above its text
+LOOKED_AT = 100  # rows
 TEXT = datasets.Features({"text": datasets.Value("large_string")})
 
 
@@ -21,7 +22,7 @@ def find_columns(rows: Dataset, wanted: str | None) -> list[str]:
 
     That is a usual name, else the one with the most text in its first rows.
     """
-    sample = rows.select(range(min(100, len(rows))))
+    sample = rows.select(range(min(LOOKED_AT, len(rows))))
     mixed = sample.select_columns([name for name, feature in rows.features.items() if "Json" in repr(feature)])
     columns = [*text_columns(dict(rows.features)), *dict.fromkeys(path for row in mixed for path in text_paths(row))]
     if wanted in columns:
@@ -39,15 +40,15 @@ def find_columns(rows: Dataset, wanted: str | None) -> list[str]:
     if not columns:
         there = ", ".join(rows.column_names[:50])
         raise DataError("No column of the data set holds text.", f"Its columns are: {there}.")
-    usual = [name for name in USUAL_COLUMNS if name in columns]
-    return usual[:1] or [max(columns, key=lambda c: sum(len(t) for row in sample for t in texts_at(row, c)))]
+    if usual := [name for name in USUAL_COLUMNS if name in columns]:
+        return usual[:1]
+    seen = list(_of_columns(sample, columns))
+    return [max(columns, key=lambda c: sum(len(t) for row in seen for t in texts_at(row, c)))]
 
 
 def only_text(rows: Dataset, columns: list[str]) -> Dataset:
     """The rows with one column, `text`: all that stands in `columns`; empty where there is none."""
-    # No picture beside the text is ever opened.
-    branches = dict.fromkeys(c if c in rows.column_names else c.partition(".")[0] for c in columns)
-    rows = rows.select_columns(list(branches))
+    rows = _of_columns(rows, columns)
 
     def joined(batch: Mapping[str, list[Any]]) -> dict[str, list[str]]:
         if len(columns) == 1 and all(isinstance(value, str) for value in batch.get(columns[0], [None])):
@@ -61,6 +62,12 @@ def only_text(rows: Dataset, columns: list[str]) -> Dataset:
         how = {"batched": True, "batch_size": some, "writer_batch_size": some, "features": TEXT}
         parts.append(part.map(joined, remove_columns=rows.column_names, **how))
     return datasets.concatenate_datasets(parts) if len(rows) else Dataset.from_dict({"text": []}, TEXT)
+
+
+def _of_columns(rows: Dataset, columns: list[str]) -> Dataset:
+    """The rows with nothing else: no picture and no sound beside the text is ever opened."""
+    branches = dict.fromkeys(c if c in rows.column_names else c.partition(".")[0] for c in columns)
+    return rows.select_columns(list(branches))
 
 
 def text_of(row: Mapping[str, Any], columns: list[str]) -> str:

@@ -70,10 +70,10 @@ def _of_file(config: TrainConfig, path: Path, split: str, folder: Path, sample_b
         rows = datasets.concatenate_datasets(tables)
         instruction = datasets.ReadInstruction.from_spec(split).to_absolute({"train": len(rows)})
         pieces = [range(part.from_ or 0, len(rows) if part.to is None else part.to) for part in instruction]
-        chosen = [index for piece in pieces for index in piece]
+        chosen = [rows.select(piece) for piece in pieces if len(piece)]
         if not chosen:
             raise DataError(f"The split {split!r} is empty: the text has {len(rows):,} rows.", "Choose another slice.")
-        return Texts(rows if len(chosen) == len(rows) else rows.select(chosen), ", ".join(found), read / whole)
+        return Texts(datasets.concatenate_datasets(chosen), ", ".join(found), read / whole)
 
 
 def _rows(config: TrainConfig, path: Path, split: str, sample_bytes: int | None) -> Dataset:
@@ -96,7 +96,7 @@ def _rows_to_stream(config: TrainConfig, wanted: re.Match[str], sample_bytes: in
     """How many rows to fetch one by one of a data set that is too large to fetch whole; None to fetch it whole."""
     info = datasets.load_dataset_builder(config.dataset, name=config.dataset_config).info
     size = info.download_size or 0
-    limit = sample_bytes or min(STREAMED_BYTES, shutil.disk_usage(Path.cwd()).free // 3)
+    limit = sample_bytes or min(STREAMED_BYTES, _room() // 3)
     if size <= limit:
         return None
     counts = [SAMPLED_ROWS] if sample_bytes else []
@@ -106,6 +106,12 @@ def _rows_to_stream(config: TrainConfig, wanted: re.Match[str], sample_bytes: in
         what = f"The data set {config.dataset!r} has {size / 1e9:,.1f} GB, which is much to fetch."
         raise DataError(what, "Take a part of it: set max_documents, or a slice such as train[:100000].")
     return max(1, min(counts))
+
+
+def _room() -> int:
+    """Bytes that are free where data sets of the Hub are kept."""
+    cache = Path(datasets.config.HF_DATASETS_CACHE).absolute()
+    return shutil.disk_usage(next(folder for folder in (cache, *cache.parents) if folder.exists())).free
 
 
 def streamed(source: str, name: str | None, split: str, start: int, count: int) -> Dataset:
