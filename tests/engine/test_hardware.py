@@ -2,10 +2,33 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 
 from trainer.engine import hardware
+
+PROJECT = Path(__file__).resolve().parents[2]
+
+
+def test_limits_stay_within_those_there_are():
+    program = """
+import os, resource, trainer.engine.hardware as hardware
+if os.geteuid() == 0:
+    os.setuid(65534)  # root may raise a limit, others fail
+resource.setrlimit(resource.RLIMIT_CPU, (50, 100))
+hardware.limit_time(300)
+assert resource.getrlimit(resource.RLIMIT_CPU) == (100, 100)
+hardware.limit_time(20)
+assert resource.getrlimit(resource.RLIMIT_CPU) == (20, 25)
+before = resource.getrlimit(resource.RLIMIT_DATA)[1]
+hardware.limit_memory()
+assert resource.getrlimit(resource.RLIMIT_DATA) == (hardware.memory_bytes(), before)
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=PROJECT)
 
 
 def test_without_a_gpu_the_processor_is_chosen_and_named():

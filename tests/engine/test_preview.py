@@ -112,7 +112,7 @@ def test_what_should_give_one_pause_is_said(case, settings, tmp_path):
 
 
 def test_a_model_that_needs_more_memory_than_there_is_is_named(settings, sample_text, monkeypatch):
-    monkeypatch.setattr("trainer.engine.hardware.memory_bytes", lambda: 100_000)
+    monkeypatch.setattr("trainer.engine.hardware.memory_bytes", lambda device: 100_000)
     seen = preview(TrainConfig(dataset=str(sample_text), **settings))
     assert seen.estimate is None and any("Take smaller batches" in warning for warning in seen.warnings)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import platform
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,27 +45,31 @@ def limit_memory() -> None:
 
     Not with a GPU, whose driver maps far more than it uses.
     """
-    try:
-        import resource
-    except ImportError:  # Windows has no limits of this kind
-        return
     if choose().device == "cpu":
-        _, hard = resource.getrlimit(resource.RLIMIT_DATA)
-        most = memory_bytes()
-        resource.setrlimit(resource.RLIMIT_DATA, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
+        limit("RLIMIT_DATA", memory_bytes())
 
 
 def limit_time(cpu_seconds: int) -> None:
     """Ends this process by a signal when it has computed for so long."""
+    limit("RLIMIT_CPU", cpu_seconds, cpu_seconds + 5)
+
+
+def limit(kind: str, soft: int, hard: int | None = None) -> None:
+    """Bounds a resource of this process, within the bounds it has; `hard` stays as it is if None."""
     try:
         import resource
-    except ImportError:
+    except ImportError:  # Windows has no limits of this kind
         return
-    resource.setrlimit(resource.RLIMIT_CPU, (cpu_seconds, cpu_seconds + 5))
+    number = getattr(resource, kind)
+    _, there = resource.getrlimit(number)
+    most = sys.maxsize if there == resource.RLIM_INFINITY else there
+    resource.setrlimit(number, (min(soft, most), there if hard is None else min(hard, most)))
 
 
-def memory_bytes() -> int:
-    """The machine's memory, or what a container is given of it."""
+def memory_bytes(device: str = "cpu") -> int:
+    """The memory of a GPU; or the machine's, or what a container is given of it."""
+    if device == "cuda":
+        return torch.cuda.mem_get_info()[1]
     physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     try:
         return min(physical, int(Path("/sys/fs/cgroup/memory.max").read_text()))

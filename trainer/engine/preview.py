@@ -49,7 +49,7 @@ def preview(config: TrainConfig) -> Preview:
         lengths = [len(ids) - 2 for ids in tokenizer(looked_at, verbose=False)["input_ids"]]
         estimate = trial.measured(config, replace(prepared, plan=plan), chosen)
     warnings = [event.message for event in told if isinstance(event, Warned)]
-    warnings += _about_text(looked_at, lengths, duplicates, plan) + _about_memory(plan, estimate)
+    warnings += _about_text(looked_at, lengths, duplicates, plan) + _about_memory(plan, estimate, chosen.device)
     return Preview(
         plan=plan,
         share=documents.share,
@@ -69,16 +69,7 @@ def _scaled(config: TrainConfig, prepared: Prepared) -> Planned:
     factor = _factor(documents, config.max_documents)
     if factor == 1.0:
         return plan
-    names = (
-        "documents",
-        "skipped_documents",
-        "words",
-        "tokens",
-        "train_blocks",
-        "held_out_blocks",
-        "held_out_documents",
-    )
-    counts = {name: round(getattr(plan, name) * factor) for name in names}
+    counts = {name: round(getattr(plan, name) * factor) for name in COUNTS}
     batch = config.per_device_train_batch_size * config.gradient_accumulation_steps
     steps_per_epoch = math.ceil(counts["train_blocks"] / batch)
     steps = config.max_steps or max(1, math.ceil(config.num_train_epochs * steps_per_epoch))
@@ -112,8 +103,8 @@ def _about_text(texts: list[str], lengths: list[int], duplicates: float, plan: P
     return warnings
 
 
-def _about_memory(plan: Planned, estimate: Estimate | None) -> list[str]:
-    there = hardware.memory_bytes()
+def _about_memory(plan: Planned, estimate: Estimate | None, device: str) -> list[str]:
+    there = hardware.memory_bytes(device)
     need = max(trial.BYTES_A_WEIGHT * plan.parameters, estimate.memory_bytes if estimate else 0)
     if estimate and need < 0.9 * there:
         return []

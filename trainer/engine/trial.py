@@ -26,17 +26,16 @@ def measured(config: TrainConfig, prepared: Prepared, chosen: hardware.Hardware)
 
     None where the steps can't be taken: what they need is more than there is.
     """
-    there = hardware.memory_bytes()
-    weights = BYTES_A_WEIGHT * prepared.plan.parameters
-    model = prepared.model.to(chosen.device)
-    if weights > there:
+    there = hardware.memory_bytes(chosen.device)
+    if BYTES_A_WEIGHT * prepared.plan.parameters > there:
         return None
-    chosen_optimizers = optimizers(model, config)
     order = shuffled(len(prepared.train), seed=config.seed, epoch=0)
     batches = order.split(config.per_device_train_batch_size)
-    began, times = time.monotonic(), []
-    model.train()
+    times: list[float] = []
     try:
+        model = prepared.model.to(chosen.device).train()
+        chosen_optimizers = optimizers(model, config)
+        began = time.monotonic()
         while time.monotonic() - began < SECONDS or len(times) < 2:
             start, start_of_work = time.monotonic(), time.process_time()
             rows = batches[len(times) % len(batches)]
