@@ -9,6 +9,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -183,6 +184,26 @@ def test_who_waits_is_answered_together_and_a_text_that_fails_takes_nobody_along
     expected = filler.fill("B <mask>.", folder, 2)
     assert [c.token for c in requests[3].result()[0].candidates] == [c.token for c in expected[0].candidates]
     assert service._waiting == [] and service.facts() == worker
+
+
+def test_whoever_was_answered_with_others_does_not_wait_for_those_before(service: FillService) -> None:
+    over = threading.Event()
+
+    def long() -> None:
+        with service._turns.take(PATIENCE_SECONDS):
+            over.wait(PATIENCE_SECONDS)
+
+    with ThreadPoolExecutor(3) as threads:
+        with service._turns.take(1):
+            requests = []
+            for number, request in enumerate(
+                [lambda: service.fill("A <mask>."), long, lambda: service.fill("B <mask>.")]
+            ):
+                requests.append(threads.submit(request))
+                wait_until(lambda expected=number + 2: len(service._turns._queue) == expected)
+        assert all(request.result(PATIENCE_SECONDS) for request in (requests[0], requests[2]))
+        assert not requests[1].done()
+        over.set()
 
 
 def test_worker_killed_before_a_request_costs_one_sentence(service: FillService, worker: WorkerFacts) -> None:

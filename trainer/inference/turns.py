@@ -18,9 +18,12 @@ class Turns:
         self._queue: deque[threading.Event] = deque()  # the first has its turn
 
     @contextlib.contextmanager
-    def take(self, timeout_seconds: float) -> Iterator[None]:
-        """Waits for the turn. Raises: PredictionError after `timeout_seconds`."""
-        mine = threading.Event()
+    def take(self, timeout_seconds: float, turn: threading.Event | None = None) -> Iterator[None]:
+        """Waits for the turn. Raises: PredictionError after `timeout_seconds`.
+
+        Who sets `turn` lets its owner through before, who then must leave at once.
+        """
+        mine = turn or threading.Event()
         with self._lock:
             self._queue.append(mine)
             self._queue[0].set()

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures import TimeoutError as WaitedTooLong
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from trainer.environment import without_secrets
@@ -40,6 +40,7 @@ class Waiting:
 
     text: str
     rest: str  # of the question
+    turn: threading.Event = field(default_factory=threading.Event)
     answer: list[FilledMask] | TrainerError | None = None
     alone: bool = False  # after its group failed
 
@@ -84,7 +85,7 @@ class FillService:
         mine = Waiting(text, repr((model, top_k)))
         self._waiting.append(mine)
         try:
-            with self._turns.take(self._timeout):
+            with self._turns.take(self._timeout, mine.turn):
                 while mine.answer is None:
                     others = [one for one in self._waiting if one.joins(mine)]
                     self._fill_together([mine, *others[: TOGETHER - 1]], model, top_k)
@@ -161,6 +162,8 @@ class FillService:
             answers = [error] if len(group) == 1 else [None] * len(group)
         for one, answer in zip(group, answers, strict=True):
             one.answer, one.alone = answer, True
+            if answer is not None:
+                one.turn.set()  # whoever came in between is not waited for
 
     def _ask(self, method: str, *request: Any) -> Any:
         pool = self._running()
@@ -207,15 +210,11 @@ def _prepare_worker(memory_bytes: int | None) -> None:
 
 def _limit_memory(memory_bytes: int | None) -> None:
     """The address space of a processor's child; not with a GPU, whose driver maps far more than it uses."""
-    try:
-        import resource
-    except ImportError:  # Windows has no limits of this kind
-        return
-    import torch
+    from trainer.engine import hardware
 
-    if not torch.cuda.is_available():
-        physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-        resource.setrlimit(resource.RLIMIT_AS, (memory_bytes or min(physical, MEMORY_BYTES),) * 2)
+    if hardware.choose().device != "cuda":
+        most = memory_bytes or min(hardware.memory_bytes(), MEMORY_BYTES)
+        hardware.limit("RLIMIT_AS", most, most)
 
 
 def _warm_up() -> WorkerFacts:
