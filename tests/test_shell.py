@@ -394,6 +394,8 @@ def test_preview_of_nothing_named_is_that_of_the_bundled_text_and_model(shell: S
 def test_evaluate_tells_loss_perplexity_accuracy_and_masked_tokens(
     settings: list[str], shell: Shell, tmp_path: Path
 ) -> None:
+    run = tmp_path / "run.json"
+    run.write_text(json.dumps({"test_size": 0.2, "validation_split": None}))
     before = made(tmp_path)
     score = shell("evaluate", *settings, "--json").json
     assert list(score) == ["loss", "perplexity", "accuracy", "masked_tokens"]
@@ -403,6 +405,9 @@ def test_evaluate_tells_loss_perplexity_accuracy_and_masked_tokens(
     assert shell("evaluate", *settings, "--json").json == score
     held_out = shell("evaluate", *settings, "--json", "--test-size", "0.2").json
     assert held_out["masked_tokens"] < score["masked_tokens"] / 2
+    assert shell("evaluate", "--config", str(run), *settings, "--json").json == held_out
+    given = shell("evaluate", *settings, "--json", "--validation-split", "train[:20%]").json
+    assert given["masked_tokens"] < score["masked_tokens"] / 2
     assert "loss 6." in shell("evaluate", *settings).out
     assert made(tmp_path) == before
 

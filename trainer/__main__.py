@@ -11,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TextIO
 
-from trainer.arguments import USER_ERROR, config_of, parser_of
+from trainer.arguments import USER_ERROR, config_of, parser_of, settings_of
 from trainer.errors import RunError, TrainerError, TrainingError
 from trainer.events import Event, in_words
 from trainer.predictions import shown
@@ -125,7 +125,7 @@ def _answer(answer: Any, options: argparse.Namespace, out: TextIO) -> None:
 
 
 def evaluate_command(options: argparse.Namespace, out: TextIO) -> None:
-    """Scores a model on all documents of a data set, or on the part a run with that test_size would hold out."""
+    """Scores a model on all documents of a data set; with test_size or validation_split, on what a run holds out."""
     from trainer.engine.assessment import assess
     from trainer.engine.cloze import score_cloze
 
@@ -133,7 +133,9 @@ def evaluate_command(options: argparse.Namespace, out: TextIO) -> None:
     if options.cloze:
         result = score_cloze(config, Path(options.cloze))
     else:
-        result = assess(config, held_out_only=options.test_size is not None)
+        named = settings_of(options)
+        apart = any(named.get(name) is not None for name in ("test_size", "validation_split"))
+        result = assess(config, held_out_only=apart)
     words = ", ".join(f"{name} {value:,.4g}" for name, value in result.items() if value is not None)
     print(json.dumps(result) if options.json else words, file=out)
 

@@ -20,6 +20,14 @@ Command = Callable[[argparse.Namespace, TextIO], None]
 
 def config_of(options: argparse.Namespace) -> TrainConfig:
     """Flags over the --config file over what suits the model."""
+    chosen = settings_of(options)
+    named = {name: str(chosen[name]) for name in ("model", "dataset") if chosen.get(name)}
+    suits = recommended(**named, from_scratch=bool(chosen.get("from_scratch")))
+    return TrainConfig.from_dict(suits | chosen)
+
+
+def settings_of(options: argparse.Namespace) -> dict[str, Any]:
+    """The settings that were named: flags over the --config file."""
     chosen: dict[str, Any] = {}
     if getattr(options, "config", None):
         try:
@@ -29,10 +37,7 @@ def config_of(options: argparse.Namespace) -> TrainConfig:
         if not isinstance(chosen, dict):
             raise ConfigError([f"The file {options.config!r} must hold one JSON object with settings."])
     flags = {f.name: getattr(options, f.name, None) for f in fields(TrainConfig)}
-    chosen |= {name: value for name, value in flags.items() if value is not None}
-    named = {name: str(chosen[name]) for name in ("model", "dataset") if chosen.get(name)}
-    suits = recommended(**named, from_scratch=bool(chosen.get("from_scratch")))
-    return TrainConfig.from_dict(suits | chosen)
+    return chosen | {name: value for name, value in flags.items() if value is not None}
 
 
 class _Parser(argparse.ArgumentParser):

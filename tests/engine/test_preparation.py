@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
+import transformers
 
 from trainer.engine.loop import ignore
 from trainer.engine.preparation import masking_for, prepare
@@ -35,6 +36,27 @@ def test_blocks_longer_than_the_model_reads_are_refused(tiny_config, tmp_path):
     with pytest.raises(ConfigError, match=r"block_size is 257; .* reads at most 256 tokens"):
         prepare(tiny_config(block_size=257), ignore, tmp_path)
     assert prepare(tiny_config(block_size=256), ignore, tmp_path).train.longest == 256
+
+
+def test_a_probe_text_longer_than_the_model_reads_is_refused_before_the_text_is_read(tiny_config, tmp_path, collected):
+    with pytest.raises(ConfigError, match=r"probe_text can't be asked: .* tokens; this model reads at most 256"):
+        prepare(tiny_config(probe_text="water " * 300 + "<mask>"), collected.append, tmp_path)
+    assert not any(getattr(event, "phase", "") == "Reading the text" for event in collected)
+
+
+def test_a_tokenizer_that_is_too_slow_for_a_text_is_refused(tiny_model, tiny_config, tmp_path):
+    folder = tmp_path / "esm"
+    words = ["<cls>", "<pad>", "<eos>", "<unk>", *"ABCDEFGHIKLMNPQRSTVWYZ", "<mask>"]
+    folder.mkdir()
+    (folder / "vocab.txt").write_text("\n".join(words))
+    transformers.EsmTokenizer(str(folder / "vocab.txt")).save_pretrained(folder)
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    config = transformers.EsmConfig(
+        vocab_size=len(words), pad_token_id=1, mask_token_id=len(words) - 1, max_position_embeddings=300, **sizes
+    )
+    transformers.EsmForMaskedLM(config).save_pretrained(folder)
+    with pytest.raises(ModelError, match=r"'esm' has a tokenizer without a tokenizer\.json"):
+        prepare(tiny_config(model=str(folder)), ignore, tmp_path / "run")
 
 
 def test_masks_spare_every_special_token_of_the_tokenizer(tiny_config, tmp_path):

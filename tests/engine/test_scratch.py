@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 import torch
 import transformers
@@ -30,6 +32,17 @@ def test_tokenizer_and_model_are_made_in_the_shape_asked_for_and_learn(trained, 
     config = transformers.AutoConfig.from_pretrained(trained)
     assert (config.hidden_size, config.num_hidden_layers, config.num_attention_heads) == (64, 2, 2)
     assert config.vocab_size == len(transformers.AutoTokenizer.from_pretrained(trained)) == 600
+
+
+def test_what_a_run_that_broke_off_left_is_no_part_of_a_new_one(tiny_config, tmp_path, trained):
+    shutil.copytree(trained, tmp_path / "new" / "tokenizer")
+    config = tiny_config(from_scratch="64x2x2x400", max_steps=1)
+    fit(config, output_dir=tmp_path / "new")
+    assert len(transformers.AutoTokenizer.from_pretrained(tmp_path / "new/model")) == 400
+
+
+def test_a_new_model_is_saved_without_a_progress_bar(trained, capfd):
+    assert capfd.readouterr().err == ""
 
 
 def test_mask_takes_the_space_before_it_into_itself_after_a_reload(trained):

@@ -17,7 +17,7 @@ from trainer.engine import hardware
 from trainer.engine.checkpoint import newest_checkpoint, read_state
 from trainer.engine.failures import in_words
 from trainer.engine.kept_blocks import BLOCKS
-from trainer.engine.preparation import TEXT, Stopped, prepare
+from trainer.engine.preparation import TEXT, TOKENIZER, Stopped, prepare
 from trainer.engine.snapshot import check_snapshot, global_batch_of, restore_snapshot, save_snapshot
 from trainer.engine.training import Training
 from trainer.engine.versions import versions
@@ -104,6 +104,8 @@ def _fit(
     )
     if not accelerator.is_main_process:
         emit = ignore
+    elif not resume:
+        shutil.rmtree(output_dir / TOKENIZER, ignore_errors=True)  # of a run that broke off, and of another text
     emit(
         RunStarted(
             device=chosen.device,

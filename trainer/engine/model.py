@@ -120,6 +120,7 @@ class MaskedLanguageModel(nn.Module):
 
     def save(self, folder: Path, weights: dict[str, Tensor] | None = None) -> None:
         """A plain transformers folder: safetensors in one file, config, tokenizer; with `weights` that are not here."""
+        transformers.utils.logging.disable_progress_bar()
         self.model.save_pretrained(folder, state_dict=weights, max_shard_size="100GB")
         save_tokenizer(self.tokenizer, folder)
 

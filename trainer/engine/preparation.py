@@ -23,7 +23,7 @@ from trainer.engine.masking import Masking
 from trainer.engine.model import MaskedLanguageModel, check_model, load_model
 from trainer.engine.scratch import new_model, shape_of, train_tokenizer
 from trainer.engine.vocabulary import unknown_share
-from trainer.errors import ConfigError, DataError, ModelError
+from trainer.errors import ConfigError, DataError, ModelError, PredictionError
 from trainer.events import Emit, PhaseChanged, Planned, Warned
 from trainer.presets import MULTILINGUAL, title_of
 
@@ -86,6 +86,14 @@ def prepare(
         reader = "a model made from nothing" if config.from_scratch else repr(title_of(config.model))
         limit = f"{reader} reads at most {model.max_tokens} tokens"
         raise ConfigError([f"block_size is {config.block_size}; {limit}."])
+    if not model.tokenizer.is_fast:
+        what = f"{title_of(config.model)!r} has a tokenizer without a tokenizer.json, which is too slow for a text."
+        raise ModelError(what, "It can fill masks; to train, choose another model.")
+    if config.probe_text:
+        try:
+            model.encode(config.probe_text)
+        except PredictionError as error:
+            raise ConfigError([f"probe_text can't be asked: {error.what}"]) from error
     key = None if sample_bytes else key_of(config, model.tokenizer)
     cut = kept(key, output_dir)
     if not cut:
