@@ -308,7 +308,7 @@ def test_a_refusal_is_one_sentence_and_a_fix(rental: Rental, hub: Any, kind: str
     view = rental.until_over(manager, run_id)
     assert view.state == "failed" and view.failure
     assert words in view.failure[0] and view.failure[1] and TOKEN not in view.failure[0]
-    assert not hub.jobs.jobs and not rental.folder(run_id).has_job()
+    assert not hub.jobs.jobs and rental.folder(run_id).has_job() is (status >= 500)  # in which case it may have begun
 
 
 def test_without_a_token_none_can_be_rented_and_a_run_that_has_a_job_says_what_is_missing(rental: Rental) -> None:

@@ -97,8 +97,9 @@ def order_job(
             labels={LABEL: record.key},
             namespace=owner,
         )
-    except HfHubHTTPError:  # refused; after any other error it may have begun
-        folder.job.unlink()
+    except HfHubHTTPError as error:
+        if error.response.status_code < 500:  # refused; after any other error it may have begun
+            folder.job.unlink()
         raise
     return _noted(folder, replace(record, id=job.id))
 
