@@ -54,9 +54,10 @@ class RemoteRun:
     def __init__(self, folder: RunFolder, hardware: str, token: str, signals: list[int]) -> None:
         self._folder, self._hardware, self._token, self._signals = folder, hardware, token, signals
         self._api = HfApi(token=token)
-        self._seen = set(folder.events.read_text(encoding="utf-8").split("\n")) if folder.events.exists() else set()
+        told = folder.events.read_bytes() if folder.events.exists() else b""
+        self._seen = set(told.split(b"\n"))  # bytes: a full disk may have cut a character in two
         self._last: Event | None = None  # what the job said last, held back until its model is here
-        self._begun = False
+        self._begun = folder.has_job() and _has_begun(told)
         self._log: deque[str] = deque(maxlen=LAST_WORDS)
         self._phase = ""
 
@@ -161,7 +162,8 @@ class RemoteRun:
         self._begun |= isinstance(event, RunStarted)
         if isinstance(event, (Finished, Failed)):
             self._last = event
-        elif encode(event, moment) not in self._seen:  # else it was told before this process began
+        elif (told := encode(event, moment).encode()) not in self._seen:  # each time, a log is told from its first line
+            self._seen.add(told)
             self._folder.append(event, moment)
 
     def _stop(self, record: JobRecord) -> bool:
@@ -218,3 +220,11 @@ class RemoteRun:
         if phase != self._phase:
             self._phase = phase
             self._folder.append(PhaseChanged(phase=phase))
+
+
+def _has_begun(told: bytes) -> bool:
+    """Whether the newest job of these events has said that it works; one before it may have, too."""
+    begun = False
+    for record in decode_lines(told)[0]:
+        begun = record["kind"] == RunStarted.kind or (begun and record.get("phase") != SENDING)
+    return begun
