@@ -37,6 +37,11 @@ def lines(*events: Event) -> list[str]:
     return [encode(event, 1000.0 + number) for number, event in enumerate(events)]
 
 
+def refused(status: int) -> HfHubHTTPError:
+    answer = httpx.Response(status, request=httpx.Request("POST", "https://hub.invalid"))
+    return HfHubHTTPError("ordered by the test", response=answer)
+
+
 class Hub:
     """The client of a Hub with one job; each of its `logs` is what one reading of its log tells."""
 
@@ -46,8 +51,11 @@ class Hub:
         self.asked: list[str] = []
         self.ordered: list[dict[str, Any]] = []
         self.status = 0  # of the answer to an order, which is carried out nevertheless
+        self.is_gone = False  # the job, or its repository
 
     def inspect_job(self, **which: Any) -> Any:
+        if self.is_gone:
+            raise refused(404)
         return SimpleNamespace(status=SimpleNamespace(stage="RUNNING" if self.logs else "COMPLETED", message=""))
 
     def fetch_job_logs(self, **which: Any) -> Iterator[str]:
@@ -65,8 +73,7 @@ class Hub:
     def run_job(self, **order: Any) -> Any:
         self.ordered.append(order)
         if self.status:
-            answer = httpx.Response(self.status, request=httpx.Request("POST", "https://hub.invalid"))
-            raise HfHubHTTPError("ordered by the test", response=answer)
+            raise refused(self.status)
         return SimpleNamespace(id="0")
 
     def list_jobs(self, labels: dict[str, str], **which: Any) -> list[Any]:
@@ -165,3 +172,13 @@ def test_only_a_refusal_says_that_no_job_was_begun(
         follow()
         assert len(hub.ordered) == 1 and RunReader(folder).read().state == "completed"
         assert read_record(folder) is None
+
+
+def test_a_job_that_is_gone_leaves_nothing_that_would_keep_the_run(
+    folder: RunFolder, follow: Callable[[], None], hub: Hub
+) -> None:
+    RECORD.write(folder)
+    hub.is_gone = True
+    with pytest.raises(HubError, match="gone from the Hub"):
+        follow()
+    assert not folder.has_job() and RunReader(folder).read().state == "failed"

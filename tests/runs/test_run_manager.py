@@ -1,6 +1,8 @@
 """Runs are started, shown, stopped, resumed and deleted."""
 
+import errno
 import json
+import os
 import threading
 import time
 
@@ -9,6 +11,7 @@ import pytest
 from trainer.config import TrainConfig
 from trainer.errors import ConfigError, RunError
 from trainer.runs.folder import RunFolder
+from trainer.runs.manager import RunManager
 
 
 def test_runs_go_one_at_a_time_in_the_order_they_were_started(stage):
@@ -156,3 +159,45 @@ def test_damaged_folders_are_shown_and_do_not_stop_the_others(stage):
     assert (view.state, view.config) == ("interrupted", None)
     (run_id,) = stage.start(manager, "quick")
     stage.until_state(manager, run_id, "completed")
+
+
+def full(*arguments, **named):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.mark.parametrize(
+    ("verb", "broken"),
+    [
+        ("start", "write_config"),
+        ("resume", "append"),
+        ("stop", "request_stop"),
+        ("rename", "write_label"),
+        ("delete", "remove"),
+    ],
+)
+def test_a_full_disk_is_said_in_words_by_all_that_is_done_with_runs(verb, broken, tmp_path, monkeypatch):
+    manager = RunManager(tmp_path, {}, starts=False)
+    try:
+        waiting, over = (manager.start(TrainConfig()) for _ in range(2))
+        manager.stop(over)
+        monkeypatch.setattr(RunFolder, broken, full)
+        given = {"start": [TrainConfig()], "stop": [waiting], "rename": [over, "otter"]}.get(verb, [over])
+        with pytest.raises(RunError, match=r"No space left on device\. "):
+            getattr(manager, verb)(*given)
+    finally:
+        manager.close()
+
+
+def test_a_page_starts_on_a_full_disk_though_a_run_is_to_be_resumed(run, monkeypatch):
+    run.begins()
+    monkeypatch.setattr(RunFolder, "append", full)
+    manager = RunManager(run.folder.path.parent, {}, starts=False, auto_resume=True)
+    assert manager.view(run.folder.id).state == "interrupted"
+    manager.close()
+
+
+@pytest.mark.parametrize("home", ["file", "file/runs"])
+def test_a_home_that_is_no_folder_is_said_in_words(home, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(RunError, match=r"file.* can't be used: .*MASK_STUDIO_HOME"):
+        RunManager(tmp_path / home, {})

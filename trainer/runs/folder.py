@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -19,6 +20,7 @@ from trainer.runs.names import RUN_ID, name_of
 WAITING = "Waiting in the queue"  # the phase of a run that is to be resumed
 RENTED = "job:"  # how the key of such a backend begins
 TAIL_BYTES = 64 * 1024
+DELETED = ".{}.deleted"  # the name of a run's folder while its files are removed
 
 
 class RunFolder:
@@ -80,6 +82,12 @@ class RunFolder:
         if backend:
             _replace(self.backend, backend)
         _replace(self.config, config.to_json())
+
+    def remove(self) -> None:
+        """Delete all files, out of sight first: without some of them it would be a run that waits, or is nobody's."""
+        gone = self.path.with_name(DELETED.format(self.id))
+        os.replace(self.path, gone)
+        shutil.rmtree(gone)
 
     def read_config(self) -> TrainConfig:
         """The settings as saved. Raises: RunError for an unreadable file, ConfigError for what is no setting."""
@@ -183,6 +191,12 @@ def find_run(home: Path, run_id: str) -> RunFolder:
     if not isinstance(run_id, str) or not is_run(home, run_id):
         raise no_run(run_id)
     return RunFolder(home / run_id)
+
+
+def clear_away(home: Path) -> None:
+    """Remove what is left of runs whose deletion broke off."""
+    for gone in home.glob(DELETED.format("*")):
+        shutil.rmtree(gone, ignore_errors=True)
 
 
 def no_run(run_id: object) -> RunError:

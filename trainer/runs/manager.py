@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import shutil
 import threading
 import time
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from trainer.config import TrainConfig
@@ -17,13 +16,13 @@ from trainer.presets import title_of
 from trainer.runs import launch
 from trainer.runs.archive import write_archive
 from trainer.runs.catalogue import Catalogue
-from trainer.runs.folder import WAITING, RunFolder, find_run
+from trainer.runs.folder import WAITING, RunFolder, clear_away, find_run
 from trainer.runs.history import RunReader, RunView
 from trainer.runs.lock import locked
 from trainer.runs.names import RUN_ID, new_run_id
 from trainer.runs.shown_text import without_machine_paths
 from trainer.runs.supervisor import Supervisor, stopped
-from trainer.runs.uploads import UPLOADS
+from trainer.runs.uploads import UPLOADS, remove_unused
 from trainer.runs.view import LIVE
 
 TRIES = 2  # of a run that resumes by itself, without having come to a checkpoint
@@ -54,10 +53,13 @@ class RunManager:
         """`command` begins the process of a run, which reads the `secret` on its standard input.
 
         `usual` is the key of the backend of a run for which none is chosen. `starts`: whether runs on this machine
-        begin by themselves when it is their turn; else somebody else lets them work.
+        begin by themselves when it is their turn; else somebody else lets them work. Raises: RunError.
         """
         self.home = Path(home).resolve()
-        self.home.mkdir(parents=True, exist_ok=True)
+        with _in_words(f"The folder {self.home} can't be used", "Set MASK_STUDIO_HOME to one that takes files."):
+            self.home.mkdir(parents=True, exist_ok=True)
+        clear_away(self.home)
+        remove_unused(self.home)
         self.admission = threading.Lock()  # held by whoever counts runs before letting another begin
         self._max_queued = max_queued
         self._usual = usual
@@ -81,13 +83,10 @@ class RunManager:
         machine is rented with the visitor's own `token`, if that is given.
         """
         config.check()
-        with self._changed:
+        with self._changed, _in_words("The run can't be saved"):
             self._check_room()
             folder = RunFolder(self.home / new_run_id(os.listdir(self.home)))
-            try:
-                folder.write_config(config, owner, backend or self._usual)
-            except OSError as error:
-                raise RunError(f"The run can't be saved: {error.strerror}.", "Make room on the disk.") from error
+            folder.write_config(config, owner, backend or self._usual)
             self._supervisor.enqueue(folder.id, token)
         return folder.id
 
@@ -97,7 +96,7 @@ class RunManager:
         Raises: RunError when it is complete, alive or waiting.
         """
         folder = find_run(self.home, run_id)
-        with self._changed:
+        with self._changed, _in_words(f"Run {folder.name} can't be resumed"):
             self._check_over(run_id)
             self._check_room()
             if not self.view(run_id).can_resume:
@@ -111,7 +110,7 @@ class RunManager:
     def stop(self, run_id: str) -> None:
         """End a run: a waiting one at once, a running one after its step. Raises: RunError when it is over."""
         folder = find_run(self.home, run_id)
-        with self._changed:
+        with self._changed, _in_words(f"Run {folder.name} can't be stopped"):
             view = self.view(run_id)
             if view.is_over:
                 raise RunError(f"Run {view.name} is over: {view.state}.", "There is nothing to stop.")
@@ -129,26 +128,22 @@ class RunManager:
     def rename(self, run_id: str, label: str) -> None:
         """Call a run by another name; by its own again when that is empty. Raises: RunError."""
         folder = find_run(self.home, run_id)
-        with self._changed:
-            try:
-                folder.write_label(label)
-            except OSError as error:
-                raise RunError(f"The name can't be saved: {error.strerror}.", "Make room on the disk.") from error
+        with self._changed, _in_words("The name can't be saved"):
+            folder.write_label(label)
             self._catalogue.forget(run_id)
 
     def delete(self, run_id: str) -> None:
-        """Remove a run with all its files. Raises: RunError when it is not over."""
+        """Remove a run with all its files. Raises: RunError when it is not over, here or on a rented machine."""
         folder = find_run(self.home, run_id)
-        with self._changed:
+        with self._changed, _in_words(f"Run {folder.name} can't be deleted", "Look at the rights of its folder."):
             self._check_over(run_id)
-            try:
-                with locked(folder.lock):
-                    shutil.rmtree(folder.path)
-            except OSError as error:
-                what = f"Run {folder.name} can't be deleted: {error.strerror}."
-                raise RunError(what, "Look at the rights of its folder.") from error
+            if folder.has_job() and self.view(run_id).can_resume:  # only its folder tells which job that is
+                raise RunError(f"Run {folder.name} may still work on a rented machine.", "Resume it, and stop it.")
+            with locked(folder.lock):
+                folder.remove()
             self._readers.pop(run_id, None)
             self._catalogue.forget(run_id)
+            remove_unused(self.home)
 
     def archive(self, run_id: str, cache: Path, progress: Callable[[float], None] = lambda share: None) -> Path:
         """A run as a zip file below `cache`, with its model and without its checkpoints. Raises: RunError."""
@@ -235,6 +230,15 @@ class RunManager:
             self._changed.wait_for(lambda: not self._supervisor.is_on(run_id), ENDING_SECONDS)
         if not view.is_over or self._supervisor.is_on(run_id):
             raise RunError(f"Run {view.name} has not ended yet.", "Stop it first, or wait for its end.")
+
+
+@contextmanager
+def _in_words(what: str, fix: str = "Make room on the disk.") -> Iterator[None]:
+    """Raises: RunError in the place of an OSError."""
+    try:
+        yield
+    except OSError as error:
+        raise RunError(f"{what}: {error.strerror}.", fix) from error
 
 
 def _label(view: RunView) -> str:

@@ -7,14 +7,20 @@ import os
 import re
 import shutil
 import threading
+import time
 import zipfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from trainer.errors import DataError
+from trainer.runs.folder import RunFolder, run_ids
 
 PACKED = (".gz", ".zip")
 UPLOADS = "uploads"  # folder below the home of all runs
+DIGEST = 16  # characters, by which the folder of a text is named
+USED = re.compile(rf"{UPLOADS}/([0-9a-f]{{{DIGEST}}})/".encode())  # in the settings of a run
+UNUSED_SECONDS = 3600.0  # a text is kept that was only looked at, as it may be what the next run learns from
 
 
 def keep_file(home: Path, source: Path) -> Path:
@@ -22,16 +28,8 @@ def keep_file(home: Path, source: Path) -> Path:
 
     Raises: DataError when it is empty or can't be kept.
     """
-    try:
-        size = source.stat().st_size
-        with source.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()[:16]
-    except OSError as error:  # uploads are kept for an hour
-        raise DataError(f"The file {source.name!r} is no longer here.", "Choose it again.") from error
-    if not size:
-        raise DataError(f"The file {source.name!r} is empty.", "Choose one with text in it.")
     name = re.sub(r"[^\w.-]", "_", source.name)[-80:]
-    return _keep(home / UPLOADS / digest / name, lambda draft: shutil.copyfile(source, draft))
+    return _keep(home / UPLOADS / _digest(source) / name, lambda draft: shutil.copyfile(source, draft))
 
 
 def keep_files(home: Path, sources: list[Path]) -> Path:
@@ -42,8 +40,8 @@ def keep_files(home: Path, sources: list[Path]) -> Path:
         raise DataError(f"{packed[0]!r} is packed itself.", "Choose packed files one at a time.")
     digest = hashlib.sha256()
     for source in sources:
-        digest.update(keep_file(home, source).parent.name.encode() + source.name.encode())
-    target = home / UPLOADS / digest.hexdigest()[:16] / f"{len(sources)}-files.zip"
+        digest.update(_digest(source).encode() + source.name.encode())
+    target = home / UPLOADS / digest.hexdigest()[:DIGEST] / f"{len(sources)}-files.zip"
 
     def write(draft: Path) -> None:
         with zipfile.ZipFile(draft, "w", zipfile.ZIP_STORED) as archive:  # nothing looks into them here
@@ -58,11 +56,38 @@ def keep_text(home: Path, text: str) -> Path:
     if not text.strip():
         raise DataError("There is no text to learn from.", "Paste some, or choose another source.")
     data = text.encode("utf-8", errors="replace")
-    target = home / UPLOADS / hashlib.sha256(data).hexdigest()[:16] / "pasted.txt"
+    target = home / UPLOADS / hashlib.sha256(data).hexdigest()[:DIGEST] / "pasted.txt"
     return _keep(target, lambda draft: draft.write_bytes(data))
 
 
+def remove_unused(home: Path) -> None:
+    """Removes the text that no run below `home` names, unless it was brought within the hour."""
+    with suppress(OSError):  # what can't be read or removed now is looked at again
+        folders = (home / UPLOADS).glob("[0-9a-f]" * DIGEST)
+        old = [folder for folder in folders if time.time() - folder.stat().st_mtime > UNUSED_SECONDS]
+        settings = [RunFolder(home / run_id).config.read_bytes() for run_id in run_ids(home)] if old else []
+        used = {name.decode() for text in settings for name in USED.findall(text)}
+        for folder in old:
+            if folder.name not in used:
+                shutil.rmtree(folder)
+
+
+def _digest(source: Path) -> str:
+    """The name of a file's content. Raises: DataError when it is empty or gone."""
+    try:
+        size = source.stat().st_size
+        with source.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()[:DIGEST]
+    except OSError as error:  # uploads are kept for an hour
+        raise DataError(f"The file {source.name!r} is no longer here.", "Choose it again.") from error
+    if not size:
+        raise DataError(f"The file {source.name!r} is empty.", "Choose one with text in it.")
+    return digest
+
+
 def _keep(target: Path, write: Callable[[Path], object]) -> Path:
+    with suppress(OSError):
+        os.utime(target.parent)  # brought again, and so not to be removed for an hour
     if not target.exists():
         draft = target.with_name(f".{target.name}.{os.getpid()}.{threading.get_ident()}")
         try:
@@ -71,4 +96,7 @@ def _keep(target: Path, write: Callable[[Path], object]) -> Path:
             os.replace(draft, target)
         except OSError as error:
             raise DataError(f"The text can't be kept: {error.strerror}.", "Make room on the disk.") from error
+        finally:
+            with suppress(OSError):
+                draft.unlink()
     return target
