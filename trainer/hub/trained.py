@@ -10,7 +10,7 @@ from typing import Any
 
 from trainer.config import TrainConfig
 from trainer.errors import HubError, TrainerError
-from trainer.events import Evaluated, Finished, Planned, Probed, RunStarted, StepLogged, decode_lines
+from trainer.events import CheckpointSaved, Evaluated, Finished, Planned, Probed, RunStarted, StepLogged, decode_lines
 
 Record = dict[str, Any]
 READ_BYTES = 1 << 20
@@ -60,13 +60,21 @@ def read_run(folder: Path) -> TrainedRun:
         raise HubError(f"The settings of the run {folder.name!r} can't be read.", "Publish another run.") from None
     single: dict[str, Record] = {RunStarted.kind: {}, Planned.kind: {}, Finished.kind: {}}
     series: dict[str, dict[int, Record]] = {kind: {} for kind in (StepLogged.kind, Evaluated.kind, Probed.kind)}
+    saved: dict[int, dict[int, Record]] = {}  # the evaluations before each checkpoint; one out of turn comes after it
     elapsed = 0.0
     for record in _records(folder / "events.jsonl"):
         kind, step = record["kind"], record.get("step")
         if kind in single:
             single[kind] = record
         elif kind in series and isinstance(step, int):
-            series[kind][step] = record  # a resumed run goes through some steps again, to the same numbers
+            series[kind][step] = record
+        elif kind == CheckpointSaved.kind and isinstance(step, int):
+            saved[step] = dict(series[Evaluated.kind])
+        if kind == RunStarted.kind:  # what came after the checkpoint is done again, maybe to another end
+            begun = record.get("resumed_from_step")
+            begun = begun if isinstance(begun, int) else -1
+            series = {name: {at: old for at, old in steps.items() if at <= begun} for name, steps in series.items()}
+            series[Evaluated.kind] = dict(saved.get(begun, series[Evaluated.kind]))
         elapsed = record.get("elapsed_seconds") or elapsed
     points, evaluations, probes = (
         tuple(steps[step] for step in sorted(steps)) for steps in (series[kind] for kind in series)
