@@ -80,6 +80,20 @@ def test_the_code_of_the_card_is_python(card_of: Any) -> None:
     compile(code, "card", "exec")
 
 
+@pytest.mark.parametrize("probe", ["A <mask> galaxy.", "A <mask> of <mask>."])
+def test_the_code_of_the_card_runs_with_one_mask_and_with_several(
+    probe: str, trained_run: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = trained_run(probe_text=probe)
+    lines = (folder / "events.jsonl").read_text(encoding="utf-8").splitlines()
+    asked = [line for line in lines if "probed" not in line]  # else the card would show what was asked then
+    (folder / "events.jsonl").write_text("\n".join(asked) + "\n", encoding="utf-8")
+    text = model_card(read_run(folder), str(folder / "model"), None)
+    (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    exec(compile(code, "card", "exec"), {})
+    assert len(capsys.readouterr().out.splitlines()) == 5
+
+
 @pytest.mark.parametrize("source", ["/data/someone/secret/notes.txt", "../secret/notes.txt", "secret/notes.txt"])
 def test_no_path_of_this_machine_is_told(source: str, card_of: Any, tmp_path: Path) -> None:
     card = card_of(dataset=source, model=str(tmp_path / "20260101-110000-calm-owl" / "model"))

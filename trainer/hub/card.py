@@ -110,14 +110,15 @@ def _results(run: TrainedRun) -> str:
 
 def _usage(run: TrainedRun, repo: str) -> str:
     text = run.answer.get("text") or run.config.probe_text or "The Milky Way is a <mask> galaxy."
-    sentence = _mask(run).join(split_at_masks(text))
+    parts = split_at_masks(text)
+    first = ")[0]:  # those for the first mask" if len(parts) > 2 else "):"
     code = [
         "```python", "from transformers import pipeline", "", f'fill = pipeline("fill-mask", model={json.dumps(repo)})',
-        f"for answer in fill({_quoted(sentence)}):", '    print(f"{answer[\'score\']:.3f} {answer[\'token_str\']!r}")',
-        "```",
+        f"for answer in fill({_quoted(_mask(run).join(parts))}{first}",
+        '    print(f"{answer[\'score\']:.3f} {answer[\'token_str\']!r}")', "```",
     ]  # fmt: skip
     said = [f"{c['score']:.3f} {c['token_str']!r}" for c in run.answer.get("candidates") or ()]
-    if said and len(split_at_masks(text)) == 2:
+    if said and len(parts) == 2:
         code += ["", "This model answers:", "", "```text", *(line.replace("`", "'") for line in said), "```"]
     return "\n".join(["## How to use it", "", *code])
 
