@@ -16,6 +16,7 @@ def test_every_setting_is_compared_and_only_those_that_differ_are_said_to():
 def test_runs_with_other_held_out_text_or_masks_are_measured_apart():
     assert measured_apart(compared([TrainConfig(), TrainConfig(learning_rate=1e-3, model="other/model")])) == []
     assert measured_apart(compared([TrainConfig(), TrainConfig(seed=1, dataset="other/text")])) == ["dataset", "seed"]
+    assert measured_apart(compared([TrainConfig(), TrainConfig(validation_split="test")])) == ["validation_split"]
 
 
 def test_settings_that_cannot_be_read_differ_from_those_that_can():

@@ -10,8 +10,8 @@ from trainer.config import TrainConfig
 
 # What decides which tokens are held out, and which of them are masked.
 HELD_OUT = (
-    "dataset", "dataset_config", "split", "text_column", "test_size", "max_documents", "block_size", "line_by_line",
-    "mlm_probability", "whole_word_mask", "seed",
+    "dataset", "dataset_config", "split", "text_column", "validation_split", "test_size", "max_documents", "block_size",
+    "line_by_line", "mlm_probability", "whole_word_mask", "seed",
 )  # fmt: skip
 
 
