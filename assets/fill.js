@@ -39,16 +39,20 @@ function slotAt(start, end) {
   return slot;
 }
 
-// Hides a word or shows it again; a gap that was typed gets the likeliest word.
-function toggle(start, end, likeliest) {
+// Hides a word or shows it again; a gap that was typed gets the likeliest word. Whether there was something to do.
+function swap(start, end, likeliest) {
   const slot = slotAt(start, end);
   const was = text.slice(start, end);
   const word = slot.other ?? (isMask(was) ? likeliest : "<mask>");
-  if (!word) return;
+  if (!word) return false;
   slot.other = was;
   replace(start, end, word);
   write();
-  ask();
+  return true;
+}
+
+function toggle(start, end, likeliest) {
+  if (swap(start, end, likeliest)) ask();
 }
 
 function fill(mask, word) {
@@ -174,9 +178,10 @@ function answered() {
   draw();
 }
 
-// A surprising word was clicked: hide it, and ask what was expected in its place.
-function hide(start, end) {
-  toggle(start, end);
+// A surprising word was clicked: hide it, and ask what was expected in its place. It may have been moved since.
+function hide(start, end, word) {
+  if (text.slice(start, end) !== word) return;
+  swap(start, end);
   tab.querySelector("#fill-mode input")?.click();
   let tries = 0;
   const waiting = setInterval(() => {
@@ -193,7 +198,7 @@ tab.addEventListener("click", (event) => {
   if (!act) return;
   if ("insert" in act.dataset) insert();
   else if ("example" in act.dataset) { [text, slots] = [act.dataset.example, []]; write(); ask(); }
-  else if ("hide" in act.dataset) hide(...act.dataset.hide.split(",").map(Number));
+  else if ("hide" in act.dataset) hide(...act.dataset.hide.split(",").map(Number), act.textContent);
   else {
     const [first, ...rest] = JSON.parse(act.dataset.words);
     fill(Number(act.dataset.mask ?? 0), first);

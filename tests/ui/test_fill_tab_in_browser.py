@@ -169,6 +169,12 @@ def test_surprisal_colours_every_word_in_the_unit_chosen(tab: Any) -> None:
     tab.get_by_text("bits or more").wait_for()
     bits = float(tab.locator("#surprisal .value").first.inner_text().split()[0])
     assert bits == pytest.approx(nats * 1.4427, rel=0.01)
+    field(tab).press("Home")
+    field(tab).press_sequentially("Yes: ")
+    tab.locator(".token", has_text="galaxy").click()  # it stands elsewhere now
+    for _ in "Yes: ":
+        field(tab).press("Backspace")
+    wait_for_text(tab, SENTENCE)
     tab.locator(".token", has_text="galaxy").click()  # what was expected there?
     wait_for_text(tab, "The Milky Way is a <mask> <mask>.")
     tab.wait_for_selector("#bars-2")
@@ -218,6 +224,16 @@ def test_a_file_of_sentences_is_answered_and_downloaded(tab: Any, tmp_path: Path
     assert rows[5]["error"] and rows[0]["sentence"] == "=Ice is frozen <mask>."
     table = list(csv.DictReader(saved["csv"].splitlines()))
     assert len(table) == len(rows) and table[0]["sentence"] == "'=Ice is frozen <mask>."  # no formula
+
+
+def test_of_many_answers_the_first_are_shown(tab: Any, tmp_path: Path) -> None:
+    (tmp_path / "sentences.txt").write_text("The <mask> of the <mask> is hot.\n" * 70)
+    choose(tab, "Many sentences", "#fill-file")
+    tab.locator("#sentences input[type=file]").set_input_files(tmp_path / "sentences.txt")
+    tab.wait_for_selector("#sentences a[download]")
+    tab.locator("#fill-file").click()
+    tab.wait_for_selector("#download-csv:visible")
+    assert "The <mask> of the <mask> is hot." in tab.locator("#file-answers").inner_text()
 
 
 @pytest.mark.parametrize(

@@ -22,8 +22,8 @@ ASKING = ["Fill the mask", "Compare", "Measure", "Fill all"]  # what the buttons
 ASK = "() => document.querySelector('.fill-mask button.ask')?.click()"
 
 
-def build_fill_mask_tab(visitors: Visitors, fills: FillService) -> gr.Dropdown:
-    """Lays out the tab and connects it; returns its model field, which "Try this model" sets."""
+def build_fill_mask_tab(visitors: Visitors, fills: FillService) -> list[gr.components.Component]:
+    """Lays out the tab and connects it; returns what `tried` sets: the choice of modes, and the model."""
     with gr.Column(elem_classes="fill-mask"):
         mode = gr.Radio(MODES, value=FILL, show_label=False, container=False, elem_id="fill-mode", elem_classes="pills")
         with gr.Column(elem_classes="asked") as sentence:
@@ -65,7 +65,12 @@ def build_fill_mask_tab(visitors: Visitors, fills: FillService) -> gr.Dropdown:
     for field in (model, before, after):
         offered = visitors.own(lambda runs: gr.update(choices=form.model_choices(runs)))
         field.focus(offered, visitors.key, field, **QUIET)
-    return model
+    return [mode, model]
+
+
+def tried(runs: OwnRuns, model: str) -> list[Any]:
+    """The tab with this model in it, ready to fill a sentence."""
+    return [FILL, gr.update(choices=form.model_choices(runs), value=model)]
 
 
 def _model_field(label: str, name: str, *, visible: bool = True) -> gr.Dropdown:

@@ -47,9 +47,10 @@ def build_sentences(
 
     def answer(runs: OwnRuns, path: str | None, name: str, many: float) -> Iterator[list[Any]]:
         rows: list[SentenceRow] = []
+        full = False
         for done, total in answered(fills, path, form.public_model(name, runs), many, rows):
-            first = len(rows) < 2 * SHOWN  # else the table is full
-            shown = gr.update(value=_cells(rows[:SHOWN]), visible=True) if first else gr.skip()
+            shown = gr.skip() if full else gr.update(value=_cells(rows[:SHOWN]), visible=True)
+            full = len(rows) >= SHOWN
             yield [fill_html.progress(done, total), gr.update(visible=False), gr.skip(), gr.skip(), shown]
         folder = Path(csv.GRADIO_CACHE) / secrets.token_hex(16)  # served from there, and removed by `delete_cache`
         folder.mkdir(parents=True)

@@ -22,7 +22,7 @@ from trainer.runs.zero_gpu import Slicer
 from trainer.ui import form
 from trainer.ui.api import build_api
 from trainer.ui.events import QUIET
-from trainer.ui.fill_mask_tab import build_fill_mask_tab
+from trainer.ui.fill_mask_tab import build_fill_mask_tab, tried
 from trainer.ui.fine_tune_tab import build_fine_tune_tab
 from trainer.ui.live_view import LiveView
 from trainer.ui.other_sites import AsStrangers
@@ -82,9 +82,9 @@ def build_page(
             with gr.Tab(TRAIN_TAB, id="train") as train_tab:
                 tune = build_fine_tune_tab(page, visitors, previews, limits, below, place_field)
             with gr.Tab(FILL_TAB, id="fill") as fill_tab:
-                fill_model = build_fill_mask_tab(visitors, fills)
+                fill_form = build_fill_mask_tab(visitors, fills)
             with gr.Tab(RUNS_TAB, id="runs") as runs_tab:
-                RunsTab(visitors).connect(runs_tab, [train_tab, fill_tab], tabs, tune, fill_model)
+                RunsTab(visitors).connect(runs_tab, [train_tab, fill_tab], tabs, tune, fill_form)
         tune.live.news.begin()
         build_api(visitors, fills, limits)
         if slicer:
@@ -92,11 +92,10 @@ def build_page(
 
         def try_model(runs: OwnRuns, watched: str | None) -> list[Any]:
             view = tune.live.shown(runs, watched)
-            chosen = view.id if view else "bundled"
-            return [gr.Tabs(selected="fill"), gr.update(choices=form.model_choices(runs), value=chosen)]
+            return [gr.Tabs(selected="fill"), *tried(runs, view.id if view else "bundled")]
 
         watched = [visitors.key, tune.live.watched]
-        tune.live.try_button.click(visitors.own(try_model), watched, [tabs, fill_model], **QUIET)
+        tune.live.try_button.click(visitors.own(try_model), watched, [tabs, *fill_form], **QUIET)
         offered = visitors.own(lambda runs: gr.update(choices=form.model_choices(runs)))
         tune.model.focus(offered, visitors.key, tune.model, **QUIET)
     page.queue(max_size=64)
@@ -137,6 +136,8 @@ def _theme() -> gr.themes.Base:
     )
     return theme.set(
         body_background_fill="*neutral_50",
+        body_text_color_subdued="*neutral_500",  # a step darker than by itself, to be read by everybody
+        input_placeholder_color="*neutral_500",
         block_title_text_weight="600",
         block_label_text_weight="600",
         block_title_text_color="*body_text_color",

@@ -12,9 +12,9 @@ from trainer.errors import RunError
 from trainer.runs.label import LABEL_CHARACTERS
 from trainer.runs.ownership import OwnRuns
 from trainer.runs.view import RunView
-from trainer.ui import form
 from trainer.ui.comparison import FEWEST, MOST, Comparison
 from trainer.ui.events import CHOSEN, QUEUED, QUIET, afterwards, spoken
+from trainer.ui.fill_mask_tab import tried
 from trainer.ui.fine_tune_tab import FineTuneTab
 from trainer.ui.news import hidden_mark, mark_of
 from trainer.ui.runs_table import build_runs_table, news
@@ -57,7 +57,7 @@ class RunsTab:
             button.click(lambda: [HIDDEN] * 3, None, self.drawers, **QUIET)
 
     def connect(
-        self, tab: gr.Tab, others: list[gr.Tab], tabs: gr.Tabs, tune: FineTuneTab, fill_model: gr.Dropdown
+        self, tab: gr.Tab, others: list[gr.Tab], tabs: gr.Tabs, tune: FineTuneTab, fill_form: list[Any]
     ) -> None:
         """Says what each button does, on this tab and the others."""
         click = {name: button.click for name, button in self.buttons.items()}
@@ -78,7 +78,7 @@ class RunsTab:
         opened = click["open"](spoken(own(self.open)), chosen, [tabs, tune.live.watched], **QUEUED)
         opened = opened.success(*tune.live.news.asked, **QUIET)
         opened.success(None, None, None, js=afterwards(SHOW_RUN), **QUIET)
-        click["try"](spoken(own(self.try_model)), chosen, [tabs, fill_model], **QUEUED)
+        click["try"](spoken(own(self.try_model)), chosen, [tabs, *fill_form], **QUEUED)
         click["copy"](
             spoken(own(lambda runs, ids: [_go_to("train"), *tune.filled(runs, self._one(runs, ids).id)])),
             chosen, [tabs, *tune.form], **QUEUED,
@@ -115,8 +115,7 @@ class RunsTab:
         return [_go_to("train"), self._one(runs, chosen).id]
 
     def try_model(self, runs: OwnRuns, chosen: Any) -> list[Any]:
-        run_id = self._one(runs, chosen).id
-        return [_go_to("fill"), gr.update(choices=form.model_choices(runs), value=run_id)]
+        return [_go_to("fill"), *tried(runs, self._one(runs, chosen).id)]
 
     def resume(self, runs: OwnRuns, signed_in: gr.OAuthToken | None, chosen: Any) -> None:
         runs.resume(self._one(runs, chosen).id, token=signed_in.token if signed_in else "")
