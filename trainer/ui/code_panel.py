@@ -15,6 +15,7 @@ from trainer.runs.names import RUN_ID
 from trainer.ui.events import CHOSEN, QUIET
 from trainer.ui.words import MY_FILE, PASTE
 
+MY_TEXT = "my-text.txt"  # what was pasted, or stands with an earlier run
 KINDS = (("Python script", "python"), ("Shell command", "shell"), ("Settings as JSON", "json"))
 
 
@@ -30,8 +31,8 @@ def build_code_panel(source: Any, dataset: Any, file: Any, model: Any, settings:
 
     def show(origin: str, name: str, paths: list[str] | None, chosen: str, *values: Any) -> list[str]:
         one = Path(paths[0]).name if paths else "my-text.txt"
-        brought = {MY_FILE: one if len(paths or "1") == 1 else "my-files.zip", PASTE: "my-text.txt"}
-        named = {"model": _model(chosen), "dataset": brought.get(origin, name)}
+        brought = {MY_FILE: one if len(paths or "1") == 1 else "my-files.zip", PASTE: MY_TEXT}
+        named = {"model": _model(chosen), "dataset": brought.get(origin, MY_TEXT if is_run(name) else name)}
         return code_of(named | dict(zip(settings, values, strict=True)))
 
     def follow(is_open: bool, *values: Any) -> list[Any]:
@@ -54,4 +55,8 @@ def code_of(values: Mapping[str, Any]) -> list[str]:
 
 def _model(chosen: str) -> str:
     """A model of an earlier run by its folder below the program's, not by this machine's path."""
-    return f"runs/{chosen}/model" if RUN_ID.fullmatch(chosen or "") else chosen
+    return f"runs/{chosen}/model" if is_run(chosen) else chosen
+
+
+def is_run(name: str | None) -> bool:
+    return RUN_ID.fullmatch(name or "") is not None

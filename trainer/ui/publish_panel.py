@@ -53,7 +53,7 @@ def build_publish_panel(
             )  # fmt: skip
         publish = gr.Button("Publish", variant="primary", elem_id="publish")
         status = gr.HTML("", visible=False, elem_id="hub-status")
-    shown = gr.State(None)  # id of the run that name and licence were suggested for
+    shown = gr.State(None)  # id of the run that the fields were filled for
     inputs = [visitors.key, live.watched, token, name, audience, licence, follow]
 
     def begin(
@@ -88,7 +88,7 @@ def build_publish_panel(
     def refresh(runs: OwnRuns, watched: str | None, suggested: str | None) -> list[Any]:
         view = live.shown(runs, watched)
         if view is None:
-            return [gr.update(visible=False), *[gr.skip()] * 5, None]
+            return [gr.update(visible=False), *[gr.skip()] * 6, None]
         *_, progress, record = look(runs, view.id)
         label = "Retry" if record and not record.is_published else "Publish"
         fresh = suggested != view.id
@@ -96,6 +96,7 @@ def build_publish_panel(
             gr.update(visible=view.has_model),
             gr.update(value=record.repo if record else default_name(view)) if fresh else gr.skip(),
             gr.update(value=suited_licence(view, record)) if fresh else gr.skip(),
+            gr.update(value=PUBLIC if record and not record.private else PRIVATE) if fresh else gr.skip(),
             gr.update(visible=not view.is_over),
             gr.update(value=label, interactive=progress is None),
             gr.update(value=status_html(progress, record), visible=bool(progress or record)),
@@ -103,7 +104,7 @@ def build_publish_panel(
         ]
 
     publish.click(spoken(visitors.own(begin)), inputs, None, **QUEUED)
-    outputs = [panel, name, licence, follow, publish, status, shown]
+    outputs = [panel, name, licence, audience, follow, publish, status, shown]
     live.news.send(look, refresh, outputs, shown)
 
 
