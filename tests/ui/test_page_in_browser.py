@@ -42,7 +42,11 @@ def test_train_reload_stop_try(tab: Any, eventually: Callable) -> None:
     tab.locator("#stop").click()
     tab.wait_for_selector(".state.stopped")
     assert "Perplexity" in tab.locator(".numbers").inner_text()
-    tab.locator("#try-model").click()
+    tab.get_by_role("tab", name="Fill the mask").click()
+    tab.locator("#fill-mode").get_by_text("Compare", exact=True).click()
+    tab.wait_for_selector("#compare:visible")
+    tab.get_by_role("tab", name="Fine-tune").click()
+    tab.locator("#try-model").click()  # whatever was done there before
     tab.wait_for_selector("#fill:visible")
     assert name in tab.locator("#fill-model input").input_value()
     tab.locator("#fill").click()
@@ -71,7 +75,7 @@ def test_a_sentence_without_a_mask_is_told_what_to_do(tab: Any) -> None:
 def test_a_learning_rate_of_five_is_told_its_limits(tab: Any) -> None:
     tab.get_by_label("Learning rate").fill("5")
     tab.locator("#start").click()
-    tab.get_by_text("learning_rate is 5.0; it must be between 1e-07 and 0.01.").wait_for()
+    tab.get_by_text("Learning rate is 5.0; it must be between 1e-07 and 0.01.").wait_for()
     assert tab.locator("#start").is_visible()
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import gradio as gr
 
 from trainer.config import TrainConfig
-from trainer.errors import DataError
+from trainer.errors import ConfigError, DataError
 from trainer.limits import Limits
 from trainer.runs.ownership import OwnRuns
 from trainer.runs.preview import PreviewService
@@ -109,12 +109,18 @@ def build_fine_tune_tab(
     dataset.change(lambda name: gr.update(info=form.about_dataset(name)), dataset, dataset, **QUIET)
     dataset.input(form.suited_split, dataset, settings["split"], **CHOSEN)
     model.change(lambda name: gr.update(info=form.about_model(name)), model, model, **QUIET)
-    model.input(form.beginner_values, model, suited, **CHOSEN)
+    for field in (model, settings["from_scratch"]):
+        field.input(
+            visitors.own(form.beginner_values), [visitors.key, model, settings["from_scratch"]], suited, **CHOSEN
+        )
 
     def asked(runs: OwnRuns, origin: str, name: str, paths: list[str] | None, text: str, *values: Any) -> TrainConfig:
         brought = _brought(runs, origin, paths, text)
         chosen = dict(zip(["model", *settings], values, strict=True)) | ({} if brought else {"dataset": name})
-        config = limits.applied_to(form.public_config(chosen, runs))
+        try:
+            config = limits.applied_to(form.public_config(chosen, runs))
+        except ConfigError as error:
+            raise form.in_words_of_the_form(error) from None
         return replace(config, dataset=str(brought)) if brought else config
 
     def begin(runs: OwnRuns, signed_in: gr.OAuthToken | None, where: str, *values: Any) -> str:

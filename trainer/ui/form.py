@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import Field, asdict, fields, replace
 from pathlib import Path
 from typing import Any
@@ -11,15 +12,15 @@ from typing import Any
 import gradio as gr
 
 from trainer.config import TrainConfig
-from trainer.errors import ConfigError, TrainerError
-from trainer.presets import DATASETS, MODELS, is_hub_id, recommended
+from trainer.errors import ConfigError, RunError, TrainerError
+from trainer.presets import DATASETS, MODELS, is_hub_id, recommended, title_of
 from trainer.runs.names import RUN_ID
 from trainer.runs.ownership import OwnRuns
 from trainer.runs.view import RunView
 from trainer.ui.words import label_of
 
 BEGINNER = ("num_train_epochs", "learning_rate", "per_device_train_batch_size", "block_size", "mlm_probability")
-SUITED = (*BEGINNER, "warmup_ratio", "optim")  # what a preset decides
+SUITED = (*BEGINNER, "warmup_ratio", "optim", "test_size")  # what a preset decides
 CHOSEN_ELSEWHERE = ("model", "dataset")  # have widgets of their own
 
 
@@ -35,10 +36,30 @@ def more_settings() -> list[str]:
     return [f.name for f in fields(TrainConfig) if f.name not in (*BEGINNER, *CHOSEN_ELSEWHERE)]
 
 
-def beginner_values(model: str) -> list[Any]:
-    """What the settings that a model decides should be."""
-    defaults = {f.name: f.default for f in fields(TrainConfig)} | recommended(model)
-    return [defaults[name] for name in SUITED]
+def beginner_values(runs: OwnRuns, model: str, from_scratch: str | None) -> list[Any]:
+    """What the settings should be that a model decides, or that there is none yet."""
+    defaults = {f.name: f.default for f in fields(TrainConfig)}
+    suited = defaults | recommended(origin_of(model, runs), from_scratch=bool(from_scratch))
+    return [suited[name] for name in SUITED]
+
+
+def origin_of(model: str, runs: OwnRuns) -> str:
+    """The model that an earlier run's goes back to; any other as it is."""
+    with suppress(RunError):
+        while RUN_ID.fullmatch(str(model)) and (config := runs.view(model).config):
+            model = title_of(config.model)
+    return model
+
+
+def in_words_of_the_form(error: ConfigError) -> ConfigError:
+    """The same with the settings called as their fields are."""
+    known = {f.name for f in fields(TrainConfig)}
+
+    def said(problem: str) -> str:
+        name, verb, rest = problem.partition(" is ")
+        return f"{label_of(name) if name in known else name}{verb}{rest.replace('None;', 'empty;', 1)}"
+
+    return ConfigError([said(problem) for problem in error.problems])
 
 
 def model_choices(runs: OwnRuns | None = None) -> list[tuple[str, str]]:
@@ -98,7 +119,7 @@ def public_config(values: Mapping[str, Any], runs: OwnRuns) -> TrainConfig:
     if not isinstance(values, Mapping):
         raise ConfigError(["The configuration must be one JSON object with settings."])
     model, dataset = (values.get(name) or "bundled" for name in ("model", "dataset"))
-    suited = recommended(str(model), str(dataset), from_scratch=bool(values.get("from_scratch")))
+    suited = recommended(origin_of(model, runs), str(dataset), from_scratch=bool(values.get("from_scratch")))
     chosen = suited | dict(values)
     config = TrainConfig.from_dict({**chosen, "model": public_model(model, runs)})
     if RUN_ID.fullmatch(config.dataset):
