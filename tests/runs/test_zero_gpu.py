@@ -1,6 +1,8 @@
 """Runs on a lent GPU: slice by slice, within a visitor's quota, and none is lost when a process is killed."""
 
+import errno
 import importlib.util
+import os
 import sys
 import time
 from pathlib import Path
@@ -25,6 +27,8 @@ def worker(path, seconds):
     """A slice as the engine would tell it: a step and a checkpoint each, three to the end of the run."""
     folder = RunFolder(Path(path))
     todo = folder.read_config().dataset
+    if todo == "full disk":  # nothing can be told, and so nothing is
+        return
     with folder.hold():
         if not folder.is_waiting() or folder.stop_requested():
             return
@@ -122,6 +126,41 @@ def test_a_run_that_never_comes_to_a_checkpoint_in_its_time_fails_in_words(manag
     view = manager.view(run_id)
     assert view.state == "failed" and view.can_resume
     assert "came to no checkpoint: GPU task aborted." in view.failure[0]
+
+
+def test_slices_that_end_in_order_and_come_to_nothing_are_not_asked_for_for_ever(manager, make_slicer, spaces):
+    slicer, own = make_slicer(), OwnRuns(manager, EVERYBODY)
+    run_id = own.start(TrainConfig(dataset="full disk"))
+    give(slicer, own, TRIES)
+    assert manager.view(run_id).failure[0] == f"{TRIES} slices in a row came to no checkpoint."
+    give(slicer, own)
+    assert len(spaces.lender.lent) == TRIES
+    own.resume(run_id)
+    give(slicer, own)
+    assert manager.view(run_id).state == "queued" and len(spaces.lender.lent) == TRIES + 1
+
+
+def test_no_further_slice_is_paid_for_where_not_even_the_end_of_a_run_can_be_told(
+    manager, make_slicer, spaces, monkeypatch
+):
+    slicer, own = make_slicer(), OwnRuns(manager, EVERYBODY)
+    run_id = own.start(TrainConfig(dataset="full disk"))
+    give(slicer, own, TRIES - 1)
+
+    def full(self, event, now=None):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunFolder, "append", full)
+        for _ in range(3):
+            with pytest.raises(OSError, match="No space left"):
+                give(slicer, own)
+    assert len(spaces.lender.lent) == TRIES and manager.view(run_id).state == "queued"
+    give(slicer, own)
+    assert len(spaces.lender.lent) == TRIES and manager.view(run_id).state == "failed"
+    own.resume(run_id)
+    give(slicer, own)
+    assert len(spaces.lender.lent) == TRIES + 1
 
 
 def test_a_slice_is_as_long_as_the_rest_of_the_visitors_quota(manager, make_slicer, spaces):

@@ -115,30 +115,35 @@ class Slicer:
 
     def _slice(self, folder: RunFolder) -> Iterator[None]:
         self._runs.leave_queue(folder.id)
+        if self._vain.get(folder.id, 0) >= TRIES:  # its end could not be told: the disk was full
+            folder.end(in_vain())
+            del self._vain[folder.id]
+            return None
         seconds, before = self._seconds, _newest(folder)
         while True:
             try:
                 with closing(self._work(str(folder.path), seconds)) as signs:
                     for _ in signs:
                         yield
-                return self._see_to_the_end(folder)
             except Exception as error:  # Gradio's: nothing was lent, or the process was killed
                 left = _seconds_left(error, seconds)
                 if left is None:
                     logger.warning("A slice of %s broke off: %s", folder.id, _words(error))
-                    return self._see_to_the_end(folder, _words(error) if _newest(folder) <= before else "")
+                    return self._see_to_the_end(folder, before, _words(error))
                 if not LEAST_SHARE * self._seconds <= left < seconds:
                     return folder.end(quota_spent(error, left))
                 seconds = left
+            else:
+                return self._see_to_the_end(folder, before)
 
-    def _see_to_the_end(self, folder: RunFolder, in_vain_as: str = "") -> None:
-        """A run whose slice broke off waits for another, unless that is of no use."""
-        self._vain[folder.id] = self._vain.get(folder.id, 0) + 1 if in_vain_as else 0
+    def _see_to_the_end(self, folder: RunFolder, before: int, words: str = "") -> None:
+        """A run whose slice broke off waits for another, unless that is of no use; `before` it was at that step."""
+        self._vain[folder.id] = 0 if _newest(folder) > before else self._vain.get(folder.id, 0) + 1
         view = self._runs.view(folder.id)
         if view.state == "interrupted" and folder.stop_requested():
             folder.end(stopped(view))
         elif self._vain[folder.id] >= TRIES:
-            folder.end(in_vain(in_vain_as))
+            folder.end(in_vain(words))  # nothing where the run came to an end of its own
         elif view.state == "interrupted":
             self._runs.resume(folder.id)
             self._runs.leave_queue(folder.id)
@@ -170,9 +175,9 @@ def quota_spent(error: Exception, left: float) -> Failed:
     return Failed(what=what, fix=f"Resume the run {again}: it goes on from its last checkpoint.")
 
 
-def in_vain(words: str) -> Failed:
-    """The last event of a run that does not get on, with the `words` of who lends the GPU."""
-    what = f"{TRIES} slices in a row came to no checkpoint: {words.rstrip('.')}."
+def in_vain(words: str = "") -> Failed:
+    """The last event of a run that does not get on, with the `words` of who lends the GPU, if there were any."""
+    what = f"{TRIES} slices in a row came to no checkpoint{words and ': '}{words.rstrip('.')}."
     return Failed(what=what, fix="Try less text or a smaller model; or resume the run later, if no GPU was free.")
 
 
