@@ -32,6 +32,19 @@ def test_the_owner_decides() -> None:
         limits_of({"MASK_STUDIO_MAX_SECONDS": "long"})
 
 
+@pytest.mark.parametrize("name", ["SECONDS", "MILLION_WEIGHTS", "UPLOAD_MB", "QUEUED", "RUNS_PER_VISITOR"])
+@pytest.mark.parametrize("value", ["inf", "-inf", "nan"])
+def test_a_limit_that_is_no_finite_number_is_refused_in_words(name: str, value: str) -> None:
+    with pytest.raises(ConfigError, match=f"MASK_STUDIO_MAX_{name} is '{value}'; it must be a number, 0 for no limit"):
+        limits_of(SPACE | {f"MASK_STUDIO_MAX_{name}": value})
+
+
+def test_a_part_of_one_allows_one_and_not_none() -> None:
+    names = ("UPLOAD_MB", "QUEUED", "RUNS_PER_VISITOR")
+    limits = limits_of(SPACE | {f"MASK_STUDIO_MAX_{name}": "0.5" for name in names})
+    assert (limits.max_upload_megabytes, limits.max_queued, limits.max_runs) == (1, 1, 1)
+
+
 def test_a_run_gets_an_end_and_may_not_ask_for_a_later_one() -> None:
     limits = limits_of(SPACE)
     assert limits.applied_to(TrainConfig()).max_seconds == 3600

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -70,7 +71,9 @@ def limits_of(environment: Mapping[str, str]) -> Limits:
         try:
             value = float(text)
         except ValueError:
-            raise ConfigError([f"MASK_STUDIO_MAX_{name} is {text!r}; it must be a number."]) from None
+            value = math.nan
+        if not math.isfinite(value):
+            raise ConfigError([f"MASK_STUDIO_MAX_{name} is {text!r}; it must be a number, 0 for no limit."])
         return value if value > 0 else None
 
     seconds, millions = usual.max_seconds, usual.max_parameters and usual.max_parameters / 1e6
@@ -79,9 +82,9 @@ def limits_of(environment: Mapping[str, str]) -> Limits:
     return Limits(
         max_seconds=number("SECONDS", seconds),
         max_parameters=int(millions * 1e6) if millions else None,
-        max_upload_megabytes=int(number("UPLOAD_MB", usual.max_upload_megabytes) or 10**6),
-        max_queued=int(number("QUEUED", usual.max_queued) or 10**6),
-        max_runs=int(runs) if runs else None,
+        max_upload_megabytes=math.ceil(number("UPLOAD_MB", usual.max_upload_megabytes) or 10**6),
+        max_queued=math.ceil(number("QUEUED", usual.max_queued) or 10**6),
+        max_runs=math.ceil(runs) if runs else None,
     )
 
 
