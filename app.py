@@ -80,21 +80,17 @@ def serve() -> None:
         rental=Rental(own_token, why_not="" if backends.rents else NO_TOKEN if at_desk else NOT_ASKED),
     )
     hosts = tuple(host.strip() for host in os.environ.get("SPACE_HOST", "").split(",") if host.strip())
-    page.launch(prevent_thread_lock=True, **launch_settings(limits, hosts))
+    page.launch(prevent_thread_lock=True, **launch_settings(limits, hosts, only_here=bool(own_token)))
     kept = without_secrets(os.environ)  # all has been read: what is started from now on can't even inherit them
     os.environ.clear()
     os.environ.update(kept)
     fills.start()  # only now: the page is served while the model loads
-    machine_goes_down = False
     try:
         page.block_thread()
-    except SystemExit:
-        # A container ends with its first process; at a desk the runs live on.
-        machine_goes_down = "SPACE_ID" in os.environ or os.getpid() == 1
-        raise
     finally:
         fills.close()
-        runs.shut_down() if machine_goes_down else runs.close()
+        # A container ends with its first process, at Ctrl-C too; at a desk the runs live on.
+        runs.shut_down() if on_space or os.getpid() == 1 else runs.close()
 
 
 if __name__ == "__main__":  # the spawned worker imports this file, too

@@ -7,6 +7,9 @@ from typing import Any
 
 Scope = MutableMapping[str, Any]
 
+# The names of a page at a desk. Another site can have its own name lead there, and then is no other site to a browser.
+LOCAL = ("localhost", "127.0.0.1", "[::1]")
+
 
 class AsStrangers:
     """Serves requests that another site's page has made as those of a stranger: without cookie and sign-in.

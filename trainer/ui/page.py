@@ -8,6 +8,7 @@ from typing import Any
 
 import gradio as gr
 from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from trainer.hub.publish import Publisher
 from trainer.inference.worker import FillService
@@ -25,7 +26,7 @@ from trainer.ui.events import QUIET
 from trainer.ui.fill_mask_tab import build_fill_mask_tab, tried
 from trainer.ui.fine_tune_tab import build_fine_tune_tab
 from trainer.ui.live_view import LiveView
-from trainer.ui.other_sites import AsStrangers
+from trainer.ui.other_sites import LOCAL, AsStrangers
 from trainer.ui.place_field import PlaceField
 from trainer.ui.publish_panel import build_publish_panel
 from trainer.ui.runs_tab import RunsTab
@@ -103,11 +104,16 @@ def build_page(
     return page
 
 
-def launch_settings(limits: Limits | None = None, hosts: tuple[str, ...] = ()) -> dict[str, Any]:
+def launch_settings(
+    limits: Limits | None = None, hosts: tuple[str, ...] = (), *, only_here: bool = False
+) -> dict[str, Any]:
     """What `launch()` is told beside the address: the looks, and no more surface than the page needs.
 
-    `hosts` are names by which the page is called from outside.
+    `hosts` are names by which the page is called from outside; `only_here`: it answers on this machine's own alone.
     """
+    middleware = [Middleware(AsStrangers, hosts=hosts)]
+    if only_here:
+        middleware.insert(0, Middleware(TrustedHostMiddleware, allowed_hosts=LOCAL))
     return {
         "theme": _theme(),
         "css_paths": [Path(ASSETS / "style.css")],
@@ -120,7 +126,7 @@ def launch_settings(limits: Limits | None = None, hosts: tuple[str, ...] = ()) -
         "share": False,
         "ssr_mode": False,
         "mcp_server": find_spec("mcp") is not None,  # installed by the extra, as on a Space
-        "app_kwargs": {"middleware": [Middleware(AsStrangers, hosts=hosts)]},
+        "app_kwargs": {"middleware": middleware},
     }
 
 
