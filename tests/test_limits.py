@@ -12,27 +12,34 @@ from trainer.errors import ConfigError, ModelError
 from trainer.limits import Limits, limits_of, place_for_runs
 
 SPACE = {"SPACE_ID": "alice/studio"}
+NAMES = ("SECONDS", "MILLION_WEIGHTS", "UPLOAD_MB", "QUEUED", "RUNS_PER_VISITOR")
+ALL = [f"MASK_STUDIO_MAX_{name}" for name in NAMES]
 
 
 def test_a_desk_has_no_limits_and_a_space_has() -> None:
     assert limits_of({}) == Limits() and limits_of({}).in_words() == ""
     limits = limits_of(SPACE)
-    assert limits.max_seconds == 3600 and limits.max_parameters == 150_000_000
+    assert limits.max_seconds == 3600 and limits.max_parameters == 300_000_000
     assert limits.in_words() == (
-        "Here a run may last 60 minutes, a model may have 150 million weights, a file 20 MB, 10 runs may wait, "
-        "you may have 3 at a time."
+        "Here a run may last 60 minutes, a model to train may have 300 million weights, a file may have 20 MB, "
+        "10 runs may wait, you may have 3 at a time."
     )
 
 
 def test_the_owner_decides() -> None:
     chosen = {"MASK_STUDIO_MAX_SECONDS": "600", "MASK_STUDIO_MAX_MILLION_WEIGHTS": "0", "MASK_STUDIO_MAX_QUEUED": "3"}
     chosen |= {"MASK_STUDIO_MAX_RUNS_PER_VISITOR": "2"}
-    assert limits_of(SPACE | chosen) == Limits(max_seconds=600.0, max_parameters=None, max_queued=3, max_runs=2)
+    limits = limits_of(SPACE | chosen)
+    assert limits == Limits(max_seconds=600.0, max_upload_megabytes=20, max_queued=3, max_runs=2)
+    assert limits.in_words() == (
+        "Here a run may last 10 minutes, a file may have 20 MB, 3 runs may wait, you may have 2 at a time."
+    )
+    assert limits_of(SPACE | dict.fromkeys(ALL, "0")) == Limits()
     with pytest.raises(ConfigError, match="MASK_STUDIO_MAX_SECONDS is 'long'; it must be a number"):
         limits_of({"MASK_STUDIO_MAX_SECONDS": "long"})
 
 
-@pytest.mark.parametrize("name", ["SECONDS", "MILLION_WEIGHTS", "UPLOAD_MB", "QUEUED", "RUNS_PER_VISITOR"])
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("value", ["inf", "-inf", "nan"])
 def test_a_limit_that_is_no_finite_number_is_refused_in_words(name: str, value: str) -> None:
     with pytest.raises(ConfigError, match=f"MASK_STUDIO_MAX_{name} is '{value}'; it must be a number, 0 for no limit"):
@@ -55,9 +62,9 @@ def test_a_run_gets_an_end_and_may_not_ask_for_a_later_one() -> None:
 
 
 def test_too_large_a_model_is_named_with_both_sizes() -> None:
-    limits_of(SPACE).check_size(150_000_000)
-    with pytest.raises(ModelError, match=r"278\.0 million weights; here it may have 150 million"):
-        limits_of(SPACE).check_size(278_000_000)
+    limits_of(SPACE).check_size(278_000_000)  # the largest model on offer, which is recommended for many languages
+    with pytest.raises(ModelError, match=r"355\.0 million weights; here it may have 300 million"):
+        limits_of(SPACE).check_size(355_000_000)
 
 
 def test_runs_live_where_they_outlast_a_restart_if_they_can(tmp_path: Path) -> None:

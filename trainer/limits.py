@@ -12,16 +12,18 @@ from trainer.config import TrainConfig
 from trainer.errors import ConfigError, ModelError
 
 VANISHING = "Runs vanish when this Space restarts: publish or download what you want to keep."
+LARGEST_MEGABYTES = 1000  # more the gate reads of no file
+MANY = 10**6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """None means no limit."""
+    """None, or so many, means no limit."""
 
     max_seconds: float | None = None  # of a run
     max_parameters: int | None = None  # of a model
-    max_upload_megabytes: int = 20  # of a file
-    max_queued: int = 20  # runs that wait
+    max_upload_megabytes: int = LARGEST_MEGABYTES  # of a file
+    max_queued: int = MANY  # runs that wait
     max_runs: int | None = None  # of one visitor, that wait or work
 
     def applied_to(self, config: TrainConfig) -> TrainConfig:
@@ -45,16 +47,17 @@ class Limits:
         if self.max_seconds is not None:
             said.append(f"a run may last {self.max_seconds / 60:g} minutes")
         if self.max_parameters is not None:
-            said.append(f"a model may have {self.max_parameters / 1e6:g} million weights")
-        if not said:
-            return ""
-        said += [f"a file {self.max_upload_megabytes} MB", f"{self.max_queued} runs may wait"]
+            said.append(f"a model to train may have {self.max_parameters / 1e6:g} million weights")
+        if self.max_upload_megabytes < LARGEST_MEGABYTES:
+            said.append(f"a file may have {self.max_upload_megabytes} MB")
+        if self.max_queued < MANY:
+            said.append(f"{self.max_queued} runs may wait")
         if self.max_runs is not None:
             said.append(f"you may have {self.max_runs} at a time")
-        return f"Here {', '.join(said)}."
+        return f"Here {', '.join(said)}." if said else ""
 
 
-SPACE = Limits(max_seconds=3600.0, max_parameters=150_000_000, max_upload_megabytes=20, max_queued=10, max_runs=3)
+SPACE = Limits(max_seconds=3600.0, max_parameters=300_000_000, max_upload_megabytes=20, max_queued=10, max_runs=3)
 
 
 def limits_of(environment: Mapping[str, str]) -> Limits:
@@ -82,8 +85,8 @@ def limits_of(environment: Mapping[str, str]) -> Limits:
     return Limits(
         max_seconds=number("SECONDS", seconds),
         max_parameters=int(millions * 1e6) if millions else None,
-        max_upload_megabytes=math.ceil(number("UPLOAD_MB", usual.max_upload_megabytes) or 10**6),
-        max_queued=math.ceil(number("QUEUED", usual.max_queued) or 10**6),
+        max_upload_megabytes=math.ceil(number("UPLOAD_MB", usual.max_upload_megabytes) or LARGEST_MEGABYTES),
+        max_queued=math.ceil(number("QUEUED", usual.max_queued) or MANY),
         max_runs=math.ceil(runs) if runs else None,
     )
 
