@@ -85,7 +85,8 @@ class Backends:
         """
         self.usual = backend_of(environment)
         if isinstance(self.usual, HubJob) and not token:
-            raise ConfigError(["MASK_STUDIO_BACKEND is 'job', but there is no HF_TOKEN to rent a machine with."])
+            why = "there is no HF_TOKEN to rent a machine with, or others can reach the page, for whom it is not."
+            raise ConfigError([f"MASK_STUDIO_BACKEND is 'job', but {why}"])
         self.gpus = 0 if isinstance(self.usual, ZeroGpu) else visible_gpus(environment)
         self.token, self.rents = token, rents or bool(token)
 
