@@ -33,7 +33,7 @@ def test_of_two_visitors_who_start_at_once_one_runs_and_one_waits_and_both_end(
         visitor.get_by_label("Epochs").fill("90")  # until it is stopped, however busy the machine
         visitor.get_by_label("Batch size").fill("1")
     for visitor in visitors:
-        visitor.locator("#start").dispatch_event("click")  # at once: a page that hears of a run hides it
+        visitor.locator("#start").dispatch_event("click")  # at once
     states = (".state.running", ".state.queued")
     first, second = eventually(  # whichever came first
         lambda: next((pair for pair in (visitors, visitors[::-1]) if all(map(shows, pair, states))), None)

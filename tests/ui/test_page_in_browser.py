@@ -33,6 +33,7 @@ def test_train_reload_stop_try(tab: Any, eventually: Callable) -> None:
     eventually(lambda: points(tab) > earlier)  # it grows while the run goes on
     assert "no GPU found" in tab.locator("#run-panel").inner_text() or tab.locator(".device").inner_text()
     name, seen = tab.locator(".run .head strong").inner_text(), points(tab)
+    tab.get_by_role("button", name="Start another").wait_for()  # which would wait for this one
 
     tab.reload()
     tab.wait_for_selector(".state.running")
@@ -41,6 +42,7 @@ def test_train_reload_stop_try(tab: Any, eventually: Callable) -> None:
 
     tab.locator("#stop").click()
     tab.wait_for_selector(".state.stopped")
+    tab.get_by_role("button", name="Start", exact=True).wait_for()
     assert "Perplexity" in tab.locator(".numbers").inner_text()
     tab.get_by_role("tab", name="Fill the mask").click()
     tab.locator("#fill-mode").get_by_text("Compare", exact=True).click()

@@ -22,7 +22,7 @@ from trainer.ui.live_view import LiveView
 from trainer.ui.place_field import PlaceField
 from trainer.ui.preview_panel import preview_panel
 from trainer.ui.visitors import MAKE_KEY, Visitors
-from trainer.ui.words import MY_FILE, NO_LONGER_OFFERED, PASTE, READY_MADE, SOURCES, label_of
+from trainer.ui.words import MY_FILE, NO_LONGER_OFFERED, PASTE, READY_MADE, SOURCES, START, label_of
 
 FILE_TYPES = [".txt", ".md", ".csv", ".tsv", ".json", ".jsonl", ".parquet", ".gz", ".zip"]
 
@@ -91,8 +91,8 @@ def build_fine_tune_tab(
                 settings |= form.setting_widgets(form.more_settings())
             place = place_field()
             looked_at = preview_panel()
-            start = gr.Button("Start", variant="primary", size="lg", elem_id="start")
             stop = gr.Button("Stop", variant="stop", size="lg", visible=False, elem_id="stop")
+            start = gr.Button(START, variant="primary", size="lg", elem_id="start")
             looked_at.answer.render()
             build_code_panel(source, dataset, file, model, settings)
         with gr.Column(scale=7, min_width=320, elem_classes="live"):

@@ -17,7 +17,7 @@ from trainer.ui import charts, run_panel
 from trainer.ui.events import QUIET, afterwards
 from trainer.ui.news import News
 from trainer.ui.visitors import Visitors
-from trainer.ui.words import NO_LOG, STATES, amount
+from trainer.ui.words import NO_LOG, START, START_ANOTHER, STATES, amount
 
 PLOT_SECONDS = 2.0  # between two drawings of the curves while a run goes on
 LOG_SECONDS = 2.0  # between two looks at the log while it is open
@@ -126,7 +126,7 @@ def _plots(runs: OwnRuns, view: RunView | None) -> list[Any]:
 
 def _rest(runs: OwnRuns, view: RunView | None) -> list[Any]:
     if view is None:
-        return [HIDDEN, HIDDEN, HIDDEN, gr.skip(), gr.skip(), gr.update(visible=True), HIDDEN]
+        return [HIDDEN, HIDDEN, HIDDEN, gr.skip(), gr.skip(), gr.update(value=START, variant="primary"), HIDDEN]
     live = view.state in LIVE or view.state == "queued"
     return [
         gr.update(visible=view.can_resume),
@@ -135,7 +135,7 @@ def _rest(runs: OwnRuns, view: RunView | None) -> list[Any]:
         [[e["step"], f"{e['epoch']:.2f}", amount(e["loss"], 4), amount(e["perplexity"]), f"{e['accuracy']:.1%}"]
          for e in view.evaluations],
         _settings(view, runs),
-        gr.update(visible=not live),
+        gr.update(value=START_ANOTHER, variant="secondary") if live else gr.update(value=START, variant="primary"),
         gr.update(visible=live, interactive=view.state != "stopping"),
     ]  # fmt: skip
 

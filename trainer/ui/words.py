@@ -7,6 +7,7 @@ import math
 TITLE = "Mask Studio"
 TAGLINE = "Teach a language model your text, then ask it to fill in the blanks."
 
+START, START_ANOTHER = "Start", "Start another"
 TRAIN_TAB = "Fine-tune"
 FILL_TAB = "Fill the mask"
 RUNS_TAB = "Runs"
