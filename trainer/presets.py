@@ -48,7 +48,13 @@ MODELS = (
         licence="CC BY-SA 4.0",
         language="English",
         about="Small enough to learn on a processor while you watch.",
-        recommended={"optim": "muon", "learning_rate": 1.3e-3, "warmup_ratio": 0.1},
+        recommended={
+            "optim": "muon",
+            "learning_rate": 1.6e-3,
+            "warmup_ratio": 0.1,
+            "per_device_train_batch_size": 16,
+            "num_train_epochs": 4.0,
+        },
     ),
     ModelPreset(
         id="distilbert/distilroberta-base",
