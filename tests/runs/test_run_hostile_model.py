@@ -25,7 +25,9 @@ def test_a_tokenizer_that_aborts_the_process_fails_its_run_in_words(stage, alter
     thousandfold = {"type": "Replace", "pattern": {"String": "a"}, "content": "a" * 1_900}
     model = altered(tokenizer={"normalizer": thousandfold})
     manager = stage.manager(command=lambda folder: [sys.executable, "-c", WITH_LITTLE_MEMORY, "run", str(folder.path)])
-    run_id = manager.start(TrainConfig(model=str(model), dataset=str(text), max_steps=1, block_size=16))
+    run_id = manager.start(
+        TrainConfig(model=str(model), dataset=str(text), max_steps=1, block_size=16, probe_text=None)
+    )
     stage.until(lambda: manager.view(run_id).is_over, PATIENCE_SECONDS)
     view = manager.view(run_id)
     assert view.state == "failed" and "The training process was ended by SIGABRT" in view.failure[0]
