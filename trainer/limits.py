@@ -18,7 +18,7 @@ MANY = 10**6
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """None, or so many, means no limit."""
+    """None means no limit; so do LARGEST_MEGABYTES and MANY."""
 
     max_seconds: float | None = None  # of a run
     max_parameters: int | None = None  # of a model

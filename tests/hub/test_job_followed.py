@@ -112,28 +112,21 @@ def follow(folder: RunFolder) -> Callable[[], None]:
     return lambda: RemoteRun(folder, "t4-small", TOKEN, []).work()
 
 
-def test_a_stop_before_the_log_was_told_again_lets_a_job_that_works_save_itself(
-    folder: RunFolder, follow: Callable[[], None], hub: Hub
+@pytest.mark.parametrize(
+    ("newest", "asked"),
+    [(FOUND, "stop"), (SENDING, "cancel")],
+    ids=["one that works saves itself", "one that waits is cancelled, though one before it worked"],
+)
+def test_a_stop_before_the_log_was_told_again_suits_the_newest_job(
+    newest: str, asked: str, folder: RunFolder, follow: Callable[[], None], hub: Hub
 ) -> None:
     RECORD.write(folder)
-    for event in (PhaseChanged(phase=SENDING), BEGUN, stepped(1), PhaseChanged(phase=FOUND)):
+    for event in (PhaseChanged(phase=SENDING), BEGUN, stepped(1), PhaseChanged(phase=newest)):
         folder.append(event)
     folder.request_stop()
     hub.logs, hub.waits = [[]], True
     follow()
-    assert hub.asked == ["stop"]
-
-
-def test_a_stop_cancels_a_job_that_waits_though_one_before_it_worked(
-    folder: RunFolder, follow: Callable[[], None], hub: Hub
-) -> None:
-    RECORD.write(folder)
-    for event in (PhaseChanged(phase=SENDING), BEGUN, stepped(1), PhaseChanged(phase=SENDING)):
-        folder.append(event)
-    folder.request_stop()
-    hub.logs, hub.waits = [[]], True
-    follow()
-    assert hub.asked == ["cancel"]
+    assert hub.asked == [asked]
 
 
 def test_a_log_that_is_told_again_is_taken_once(folder: RunFolder, follow: Callable[[], None], hub: Hub) -> None:
