@@ -1,6 +1,7 @@
 """What a run's events add up to."""
 
 import json
+import statistics
 import time
 
 import pytest
@@ -224,10 +225,12 @@ def test_a_poll_with_nothing_new_costs_well_under_a_millisecond(run, monkeypatch
     with run.folder.hold():
         run.read()
         monkeypatch.setattr("trainer.events.decode_lines", None)
-        began = time.perf_counter()
+        seconds = []
         for _ in range(200):
+            began = time.perf_counter()
             run.read()
-        assert (time.perf_counter() - began) / 200 < 0.0005
+            seconds.append(time.perf_counter() - began)
+        assert statistics.median(seconds) < 0.0005
 
 
 def test_a_view_already_handed_out_does_not_change(run):

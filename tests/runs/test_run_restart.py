@@ -64,6 +64,16 @@ def test_a_machine_that_goes_down_lets_the_run_save_and_begins_no_other(auto_res
     stage.until_state(after, second, "completed")
 
 
+def test_a_run_that_takes_longer_to_end_than_the_machine_goes_on_where_that_is_wanted(stage):
+    manager = stage.manager(auto_resume=True)
+    (run_id,) = stage.start(manager, "deaf")
+    stage.until_begun(manager, run_id)
+    manager.shut_down(patience_seconds=0.1)
+    assert not stage.folder(run_id).is_alive()
+    assert RunReader(stage.folder(run_id)).read().state == "queued"
+    stage.until_begun(stage.manager(auto_resume=True), run_id)
+
+
 def test_a_process_that_saves_is_not_cut_off(stage):
     manager = stage.manager(grace_seconds=0.1)
     (run_id,) = stage.start(manager, "slow to save")

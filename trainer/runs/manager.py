@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -26,7 +27,7 @@ from trainer.runs.uploads import UPLOADS, remove_unused
 from trainer.runs.view import LIVE
 
 TRIES = 2  # of a run that resumes by itself, without having come to a checkpoint
-ENDING_SECONDS = 5.0  # a process may take after its last word
+ENDING_SECONDS = 5.0  # a process may take after its last word, or when it is killed
 READERS_KEPT = 16  # whole histories in memory, of the runs asked for last
 LOG_LINES = 200  # the end of a log that is shown
 
@@ -210,9 +211,12 @@ class RunManager:
         for view in self.views():
             if view.state in LIVE:
                 ended = self._supervisor.terminate(view.id, max(0.0, give_up - time.monotonic()))
+                if not self._auto_resume:
+                    continue
+                if not ended:  # nor can it be waited for: what it says at its end would be taken for a user's wish
+                    self._supervisor.terminate(view.id, ENDING_SECONDS, signal.SIGKILL)
                 with suppress(RunError):  # it had just come to its end
-                    if ended and self._auto_resume:
-                        self.resume(view.id)
+                    self.resume(view.id)
         self.close()
 
     def close(self) -> None:

@@ -96,13 +96,13 @@ class Supervisor:
             self._stops.setdefault(run_id, (time.monotonic() + self._grace_seconds, signal.SIGTERM))
             self.changed.notify_all()
 
-    def terminate(self, run_id: str, patience_seconds: float) -> bool:
-        """Begin no further run, and let this one save and end at once; whether it has, in time."""
+    def terminate(self, run_id: str, patience_seconds: float, number: signal.Signals = signal.SIGTERM) -> bool:
+        """Begin no further run, and have this one save and end at once, or end it; whether it has ended, in time."""
         folder, give_up = self._folder(run_id), time.monotonic() + patience_seconds
         with self.changed:
             self._starts = False
         if pid := folder.pid():
-            _send(pid, signal.SIGTERM)
+            _send(pid, number)
         while folder.is_alive() or self.is_on(run_id):
             if time.monotonic() >= give_up:
                 return False
