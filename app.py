@@ -27,18 +27,21 @@ def serve() -> None:
     # Gradio's statistics of all requests, which nobody sees here, are else made anew with pandas after each of them.
     os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", str(10**9))
 
-    from trainer.__main__ import DEFAULT_HOME
-    from trainer.environment import without_secrets
-    from trainer.hub.publish import Publisher
-    from trainer.inference.worker import FillService
-    from trainer.jobs.rental import NO_TOKEN, NOT_ASKED, Rental
-    from trainer.limits import VANISHING, limits_of, place_for_runs
-    from trainer.runs.backends import Backends
-    from trainer.runs.manager import RunManager
-    from trainer.runs.preview import PreviewService
-    from trainer.runs.zero_gpu import Slicer, ZeroGpu
-    from trainer.slice import load_engine, slice_of
-    from trainer.ui.page import build_page, launch_settings
+    from trainer.loading import loading
+
+    with loading():
+        from trainer.__main__ import DEFAULT_HOME
+        from trainer.environment import without_secrets
+        from trainer.hub.publish import Publisher
+        from trainer.inference.worker import FillService
+        from trainer.jobs.rental import NO_TOKEN, NOT_ASKED, Rental
+        from trainer.limits import VANISHING, limits_of, place_for_runs
+        from trainer.runs.backends import Backends
+        from trainer.runs.manager import RunManager
+        from trainer.runs.preview import PreviewService
+        from trainer.runs.zero_gpu import Slicer, ZeroGpu
+        from trainer.slice import load_engine, slice_of
+        from trainer.ui.page import build_page, launch_settings
 
     limits = limits_of(os.environ)
     home, lasting = place_for_runs(os.environ, DEFAULT_HOME)

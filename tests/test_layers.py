@@ -28,6 +28,7 @@ SHARED = (
     "errors",
     "events",
     "limits",
+    "loading",
     "predictions",
     "previews",
     "presets",

@@ -9,17 +9,21 @@ import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from trainer.arguments import USER_ERROR, config_of, parser_of, settings_of
 from trainer.errors import RunError, TrainerError, TrainingError
 from trainer.events import Event, in_words
+from trainer.loading import loading
 from trainer.predictions import shown
 from trainer.process import BROKEN, Tell, is_main_process, job_command, remote_command, run_command, train
 from trainer.runs.folder import RunFolder, run_ids
 from trainer.runs.history import RunReader
 from trainer.runs.names import new_run_id
 from trainer.runs.ranks import ranks_of
+
+if TYPE_CHECKING:
+    from trainer.inference.fill_mask import MaskFiller
 
 DONE = 0
 PREVIEW_CPU_SECONDS = 300
@@ -61,8 +65,8 @@ def fit_command(options: argparse.Namespace, out: TextIO) -> None:
     else:
         folder = RunFolder(home() / new_run_id(run_ids(home())))
     if is_main_process():
-        from trainer.engine.preparation import check_sources
-
+        with loading():
+            from trainer.engine.preparation import check_sources
         check_sources(config)
         try:
             folder.write_config(config)
@@ -89,8 +93,9 @@ def resume_command(options: argparse.Namespace, out: TextIO) -> None:
 def preview_command(options: argparse.Namespace, out: TextIO) -> None:
     """Shows what is understood of the text, and what a run will take, without training."""
     config = config_of(options).check()
-    from trainer.engine import hardware
-    from trainer.engine.preview import preview
+    with loading():
+        from trainer.engine import hardware
+        from trainer.engine.preview import preview
 
     hardware.limit_memory()
     hardware.limit_time(PREVIEW_CPU_SECONDS)
@@ -100,9 +105,7 @@ def preview_command(options: argparse.Namespace, out: TextIO) -> None:
 
 def predict_command(options: argparse.Namespace, out: TextIO) -> None:
     """Fills the masks of a text."""
-    from trainer.inference.fill_mask import MaskFiller
-
-    filler = MaskFiller()
+    filler = _filler()
     if options.joint:
         _answer(filler.fill_jointly(options.text, options.model, options.top_k), options, out)
     elif targets := [word for word in (options.targets or "").split(",") if word.strip()]:
@@ -114,9 +117,14 @@ def predict_command(options: argparse.Namespace, out: TextIO) -> None:
 
 def score_command(options: argparse.Namespace, out: TextIO) -> None:
     """Tells how much each token of a text surprises a model, in nats, and the text's pseudo-perplexity."""
-    from trainer.inference.fill_mask import MaskFiller
+    _answer(_filler().score(options.text, options.model), options, out)
 
-    _answer(MaskFiller().score(options.text, options.model), options, out)
+
+def _filler() -> MaskFiller:
+    with loading():
+        from trainer.inference.fill_mask import MaskFiller
+
+    return MaskFiller()
 
 
 def _answer(answer: Any, options: argparse.Namespace, out: TextIO) -> None:
@@ -126,8 +134,9 @@ def _answer(answer: Any, options: argparse.Namespace, out: TextIO) -> None:
 
 def evaluate_command(options: argparse.Namespace, out: TextIO) -> None:
     """Scores a model on all documents of a data set; with test_size or validation_split, on what a run holds out."""
-    from trainer.engine.assessment import assess
-    from trainer.engine.cloze import score_cloze
+    with loading():
+        from trainer.engine.assessment import assess
+        from trainer.engine.cloze import score_cloze
 
     config = config_of(options).check()
     if options.cloze:

@@ -16,6 +16,7 @@ from trainer.config import TrainConfig
 from trainer.errors import TrainingError
 from trainer.events import Event, Failed, Planned
 from trainer.limits import limits_of
+from trainer.loading import loading
 from trainer.runs.folder import RunFolder
 from trainer.runs.ranks import ranks_of
 
@@ -81,8 +82,9 @@ def train(folder: RunFolder, config: TrainConfig, tell: Tell, processes: int | N
         os._exit(BROKEN)  # whatever the process waits for will not come
 
     with folder.hold() if main_process else contextlib.nullcontext(), ranks.joined(leave):
-        from trainer.engine import hardware
-        from trainer.engine.loop import fit  # takes seconds, in which the run must not look unheld
+        with loading():  # takes seconds, in which the run must not look unheld
+            from trainer.engine import hardware
+            from trainer.engine.loop import fit
 
         hardware.limit_memory()
         fit(config, emit, should_stop, folder.path, resume=resume)

@@ -14,6 +14,7 @@ from pathlib import Path
 from trainer.errors import TrainerError
 from trainer.events import Event, Failed, GpuLent, Planned
 from trainer.limits import limits_of
+from trainer.loading import loading
 from trainer.runs.folder import RunFolder
 
 MARGIN = 0.1  # of the time: that of the process's beginning, and of what takes longer than was measured
@@ -47,7 +48,8 @@ def slice_of(path: str, seconds: float) -> Iterator[str]:
 
 def load_engine() -> None:
     """Loads into this process what slices need: they are forked from it, and each would begin with seconds of that."""
-    import trainer.engine.loop  # noqa: F401
+    with loading():
+        import trainer.engine.loop  # noqa: F401
 
 
 def _work(

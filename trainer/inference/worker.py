@@ -18,6 +18,7 @@ from trainer.environment import without_secrets
 from trainer.errors import PredictionError, TrainerError
 from trainer.inference.sentences import fill_file
 from trainer.inference.turns import Turns
+from trainer.loading import loading
 from trainer.predictions import Comparison, FilePart, FilledMask, JointFilling, ScoredSentence, ScoredTarget
 
 TOGETHER = 16  # short texts that wait for the same are answered at once
@@ -210,7 +211,8 @@ def _prepare_worker(memory_bytes: int | None) -> None:
 
 def _limit_memory(memory_bytes: int | None) -> None:
     """The address space of a processor's child; not with a GPU, whose driver maps far more than it uses."""
-    from trainer.engine import hardware
+    with loading():
+        from trainer.engine import hardware
 
     if hardware.choose().device != "cuda":
         most = memory_bytes or min(hardware.memory_bytes(), MEMORY_BYTES)
@@ -229,7 +231,8 @@ def _warm_up() -> WorkerFacts:
 def _answer(method: str, *request: Any) -> Any:
     global _filler
     if _filler is None:
-        from trainer.inference.fill_mask import MaskFiller
+        with loading():
+            from trainer.inference.fill_mask import MaskFiller
 
         _filler = MaskFiller()
     try:
