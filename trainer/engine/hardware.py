@@ -6,11 +6,14 @@ import importlib.util
 import os
 import platform
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
+PRODUCTS_OF_A_THREAD = 1 << 29  # some 10 ms; for less, a further one is not worth its waking up in every layer
 
 @dataclass(frozen=True, slots=True)
 class Hardware:
@@ -38,6 +41,17 @@ def exact_dtype(device: torch.device) -> torch.dtype:
 def gains_by_compiling() -> bool:
     """Whether `torch.compile` may pay: on a GPU, where its Triton is there. A processor hardly gains."""
     return torch.cuda.is_available() and importlib.util.find_spec("triton") is not None
+
+
+@contextmanager
+def threads_for(products: int) -> Iterator[None]:
+    """Within, the processor works with no more threads than so many products of two numbers are worth."""
+    most = torch.get_num_threads()
+    torch.set_num_threads(min(most, 1 + products // PRODUCTS_OF_A_THREAD))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(most)
 
 
 def limit_memory() -> None:

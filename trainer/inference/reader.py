@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from trainer.config import find_masks, is_unicode
+from trainer.engine import hardware
 from trainer.engine.model import MaskedLanguageModel
 from trainer.errors import ModelError, PredictionError
 
@@ -47,6 +48,7 @@ class Reader:
     def __init__(self, model: MaskedLanguageModel) -> None:
         self.model = model
         self.tokenizer: Any = model.tokenizer
+        self._weights = sum(weight.numel() for weight in model.parameters())
         self.mask = int(self.tokenizer.mask_token_id)
         whole, bare = self._tokenize("a", add_special_tokens=True), self._tokenize("a")
         before = next((at for at in range(len(whole)) if whole[at : at + len(bare)] == bare), 0)
@@ -107,7 +109,8 @@ class Reader:
             lengths = torch.tensor([len(text) for text in texts], device=device)
             read = None if len(texts[0]) == longest else torch.arange(longest, device=device) < lengths[:, None]
             places = [row * longest + place for row, number in enumerate(batch) for place in questions[number][1]]
-            rows = self.model.logits(ids, torch.tensor(places, device=device), read).float().log_softmax(-1)
+            with hardware.threads_for(self._weights * ids.numel()):
+                rows = self.model.logits(ids, torch.tensor(places, device=device), read).float().log_softmax(-1)
             if rows.isnan().any():
                 raise PredictionError("The model's answer is not a number; its weights are damaged.", "Choose another.")
             yield from zip(batch, rows.split([len(questions[number][1]) for number in batch]), strict=True)
