@@ -58,11 +58,6 @@ class Catalogue:
         }  # of those that can be resumed, or not
         self._lock = threading.Lock()
 
-    def ids(self) -> list[str]:
-        """All ids, newest first."""
-        with self._lock:
-            return self._list()
-
     def views(self) -> list[RunView]:
         """Every run as it stands, newest first; those that are over without their `points`."""
         with self._lock:

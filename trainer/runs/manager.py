@@ -166,17 +166,6 @@ class RunManager:
         """All runs, newest first; those that are over without their `points`, which `view` has."""
         return self._catalogue.views()
 
-    def current(self) -> RunView | None:
-        """The run that is on; None when none is."""
-        return next((view for view in self.views() if view.state in LIVE), None)
-
-    def latest(self) -> RunView | None:
-        """The newest run; None before the first."""
-        for run_id in self._catalogue.ids():
-            with suppress(RunError):  # deleted since it was listed
-                return self.view(run_id)
-        return None
-
     def models(self) -> list[tuple[str, str]]:
         """Id and label of every run that has a model, newest first."""
         return [(view.id, _label(view)) for view in self.views() if view.has_model]
