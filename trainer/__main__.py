@@ -81,7 +81,7 @@ def resume_command(options: argparse.Namespace, out: TextIO) -> None:
     """Goes on from the newest sound checkpoint of a run folder, or from the beginning when it came to none."""
     folder = RunFolder(Path(options.folder))
     config = folder.read_config()
-    if not folder.has_checkpoints() and not folder.events.exists():
+    if not folder.newest_checkpoint() and not folder.events.exists():
         raise RunError(f"{options.folder!r} has no checkpoint to go on from.", "Start a new run with fit.")
     if is_main_process():  # the others would find its lock
         if folder.is_alive():

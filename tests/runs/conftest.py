@@ -57,7 +57,7 @@ with folder.hold():
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     if todo == "polite":
         signal.signal(signal.SIGTERM, lambda number, frame: folder.request_stop())
-    resumed = 1 if folder.has_checkpoints() else None
+    resumed = 1 if folder.newest_checkpoint() else None
     folder.append(RunStarted(device="cpu", device_name="chip", processes=1, threads=1, precision="float32",
                              versions={}, resumed_from_step=resumed))
     folder.append(StepLogged(step=1, epoch=0.1, loss=1.0, learning_rate=1.0, grad_norm=1.0,

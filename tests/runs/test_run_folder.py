@@ -49,6 +49,13 @@ def test_names_repeat_only_when_all_are_taken():
     assert names[-1] in names[:-1]
 
 
+def test_the_newest_checkpoint_is_that_of_the_most_steps_and_what_is_none_is_passed_over(folder):
+    assert folder.newest_checkpoint() is None
+    for name in ("step-9", "step-10", "step-x", "step-", "step-11-copy", ".step-12.tmp"):
+        (folder.checkpoints / name).mkdir(parents=True)
+    assert folder.newest_checkpoint() == folder.checkpoints / "step-10"
+
+
 @pytest.mark.parametrize("bad", ["", ".", "../x", "20260101-120000-quiet-otter/..", "20260101-120000-Quiet-otter"])
 def test_anything_but_the_id_of_an_existing_run_is_refused(folder, bad):
     home = folder.path.parent

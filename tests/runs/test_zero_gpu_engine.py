@@ -98,7 +98,7 @@ def test_a_visitor_who_leaves_ends_the_slice_at_a_checkpoint(tiny_model, sample_
     while next(signs) != "step_logged":
         pass
     signs.close()
-    assert folder.is_waiting() and folder.has_checkpoints() and not folder.is_alive()
+    assert folder.is_waiting() and folder.newest_checkpoint() and not folder.is_alive()
 
 
 def test_a_run_whose_settings_cannot_be_read_fails_in_words(tmp_path):

@@ -57,7 +57,7 @@ class Parcel:
     def return_run(self, folder: RunFolder, *, may_go_on: bool) -> None:
         """The model of a run and, where that may be resumed, its newest checkpoint."""
         files = {f"{RUN}/model/{path.name}": path for path in model_files(folder.model)} if folder.has_model() else {}
-        if may_go_on and (newest := _newest_checkpoint(folder)):
+        if may_go_on and (newest := folder.newest_checkpoint()):
             within = f"{RUN}/checkpoints/{newest.name}"
             files |= {f"{within}/{name}": path for name, path in _files_below(newest)}
         if files:
@@ -130,10 +130,6 @@ def _files_below(folder: Path) -> Iterator[tuple[str, Path]]:
     for path in sorted(folder.rglob("*")):
         if path.is_file() and not path.is_symlink():
             yield path.relative_to(folder).as_posix(), path
-
-
-def _newest_checkpoint(folder: RunFolder) -> Path | None:
-    return max(folder.checkpoints.glob("step-*"), key=lambda path: int(path.name.rpartition("-")[2]), default=None)
 
 
 def _checksum(path: Path, *, large: bool) -> str:

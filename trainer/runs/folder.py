@@ -132,8 +132,10 @@ class RunFolder:
         """Whether it works on a rented machine, with or without a process here that follows it."""
         return os.path.exists(self.job)
 
-    def has_checkpoints(self) -> bool:
-        return any(self.checkpoints.glob("step-*"))
+    def newest_checkpoint(self) -> Path | None:
+        """That of the most steps, sound or not; None without any."""
+        saved = (path for path in self.checkpoints.glob("step-*") if path.name[5:].isdecimal())
+        return max(saved, key=lambda path: int(path.name[5:]), default=None)
 
     def append(self, event: Event, now: float | None = None) -> str:
         """Add a line to the events, after the half line of a process that died; only for who holds the lock."""

@@ -187,7 +187,7 @@ class RunReader:
         if state == "failed":
             failure = (str(story.ending.get("what", "")), str(story.ending.get("fix", "")))
         elif state == "interrupted":
-            found = self.folder.has_checkpoints()
+            found = self.folder.newest_checkpoint()
             fix = f"Resume it: it goes on {'from its last checkpoint' if found else 'from the beginning'}."
             if self.folder.has_job():
                 fix = "The rented machine may go on working: resume it to follow, or to stop it."

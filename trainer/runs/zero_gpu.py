@@ -17,6 +17,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
+from pathlib import Path
 
 from trainer.errors import ConfigError
 from trainer.events import Failed
@@ -119,7 +120,7 @@ class Slicer:
             folder.end(in_vain())
             del self._vain[folder.id]
             return None
-        seconds, before = self._seconds, _newest(folder)
+        seconds, before = self._seconds, folder.newest_checkpoint()
         while True:
             try:
                 with closing(self._work(str(folder.path), seconds)) as signs:
@@ -136,9 +137,10 @@ class Slicer:
             else:
                 return self._see_to_the_end(folder, before)
 
-    def _see_to_the_end(self, folder: RunFolder, before: int, words: str = "") -> None:
-        """A run whose slice broke off waits for another, unless that is of no use; `before` it was at that step."""
-        self._vain[folder.id] = 0 if _newest(folder) > before else self._vain.get(folder.id, 0) + 1
+    def _see_to_the_end(self, folder: RunFolder, before: Path | None, words: str = "") -> None:
+        """A run whose slice broke off waits for another, unless that is of no use; `before` it had that checkpoint."""
+        in_vain_again = folder.newest_checkpoint() == before
+        self._vain[folder.id] = self._vain.get(folder.id, 0) + 1 if in_vain_again else 0
         view = self._runs.view(folder.id)
         if view.state == "interrupted" and folder.stop_requested():
             folder.end(stopped(view))
@@ -190,9 +192,3 @@ def _seconds_left(error: Exception, asked: float) -> float | None:
 
 def _words(error: Exception) -> str:
     return str(getattr(error, "message", error))
-
-
-def _newest(folder: RunFolder) -> int:
-    """The step of the newest checkpoint; -1 without any."""
-    names = (path.name.removeprefix("step-") for path in folder.checkpoints.glob("step-*"))
-    return max((int(name) for name in names if name.isdecimal()), default=-1)
