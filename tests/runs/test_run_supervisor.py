@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from trainer.config import TrainConfig
+from trainer.runs import supervisor
 from trainer.runs.folder import RunFolder
 
 
@@ -90,6 +91,31 @@ def test_an_adopted_run_that_ignores_stop_is_killed_too(stage):
     after = stage.manager(grace_seconds=0.1)  # it sees that a stop was asked for
     stage.until_state(after, run_id, "stopped")
     assert stage.last_kinds(run_id) == ["finished"]
+
+
+@pytest.mark.parametrize("adopted", [False, True])
+def test_a_killed_follower_does_not_pass_for_the_end_of_its_job(adopted, stage):
+    manager = stage.manager(grace_seconds=0.1)
+    run_id = manager.start(TrainConfig(dataset="deaf"), backend="job:t4-small")
+    stage.until_begun(manager, run_id)
+    stage.folder(run_id).job.write_text("{}", encoding="utf-8")
+    if adopted:
+        manager.close()
+        manager = stage.manager(grace_seconds=0.1)
+    manager.stop(run_id)  # which the Hub does not take
+    stage.until(lambda: not (stage.folder(run_id).is_alive() or manager._supervisor._stops))
+    view = manager.view(run_id)
+    assert view.state == "interrupted" and "rented machine may go on" in view.failure[1]
+
+
+def test_a_waiting_run_whose_job_is_on_is_stopped_by_its_follower_out_of_turn(stage, monkeypatch):
+    monkeypatch.setattr(supervisor, "MOST_RENTED", 0)
+    manager = stage.manager()
+    run_id = manager.start(TrainConfig(dataset="wait"), backend="job:t4-small")
+    stage.folder(run_id).job.write_text("{}", encoding="utf-8")
+    manager.stop(run_id)
+    stage.until_state(manager, run_id, "stopped")
+    assert stage.order() == [f"begin {run_id}", f"end {run_id}"]
 
 
 def test_a_run_that_died_while_nobody_looked_is_interrupted_and_the_queue_goes_on(stage):

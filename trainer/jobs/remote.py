@@ -87,7 +87,7 @@ class RemoteRun:
         get_session().timeout = HTTP_SECONDS
         self._tell_phase(FOUND if self._folder.has_job() else SENDING)
         record = find_job(self._api, self._folder, self._token)
-        if record is None:
+        if record is None and not self._is_given_up():
             record = order_job(self._api, self._folder, self._hardware, self._token, self._is_given_up)
         if record is None:
             return (

@@ -109,14 +109,14 @@ class RunManager:
             self._catalogue.forget(run_id)
 
     def stop(self, run_id: str) -> None:
-        """End a run: a waiting one at once, a running one after its step. Raises: RunError when it is over."""
+        """End a run: a waiting one at once, one that works after its step. Raises: RunError when it is over."""
         folder = find_run(self.home, run_id)
         with self._changed, _in_words(f"Run {folder.name} can't be stopped"):
             view = self.view(run_id)
             if view.is_over:
                 raise RunError(f"Run {view.name} is over: {view.state}.", "There is nothing to stop.")
             folder.request_stop()
-            if view.state == "queued":
+            if view.state == "queued" and not folder.has_job():  # which only its follower can stop
                 self._supervisor.forget(run_id)
                 folder.end(stopped(view))
             else:

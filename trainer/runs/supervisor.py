@@ -138,6 +138,8 @@ class Supervisor:
             secret = (child.is_rented and token) or self._secret(folder)
             try:
                 child.begin(self._command(folder), self._environment, secret)
+                if folder.stop_requested():  # while it waited: it begins for the sake of its job
+                    self.expect_end(folder.id)
             except OSError as error:
                 what = f"The training process can't be started: {error.strerror}."
                 fix = "Make room in memory and on the disk, then start it again."
@@ -150,7 +152,8 @@ class Supervisor:
                 return None
             on = [child.is_rented for child in self._children.values()]
             for folder in map(self._folder, self.queue):
-                if (on.count(True) < MOST_RENTED) if folder.is_rented() else (False not in on and self._take(slot)):
+                may_rent = on.count(True) < MOST_RENTED or folder.stop_requested()  # a job that is to end costs money
+                if may_rent if folder.is_rented() else False not in on and self._take(slot):
                     self.queue.remove(folder.id)
                     if folder.is_waiting():  # else another supervisor has had it
                         self._children[folder.id] = Child(folder, slot.pop_all())
@@ -181,10 +184,10 @@ class Supervisor:
             child.end_the_rest()
             with self.changed:
                 _, next_signal = self._stops.pop(run_id, (0.0, None))
-            if next_signal is signal.SIGKILL:  # so it was ended at the user's wish
-                self._release(child, stopped(child.reader.read()))
-            elif folder.has_job():  # which goes on without the process that followed it
+            if folder.has_job():  # which goes on without the process that followed it
                 self._release(child)
+            elif next_signal is signal.SIGKILL:  # so it was ended at the user's wish
+                self._release(child, stopped(child.reader.read()))
             else:
                 self._release(child, launch.failure(returncode, without_machine_paths(folder.log_tail(), self._home)))
 
@@ -206,7 +209,7 @@ class Supervisor:
                 pid = (child and child.pid) or folder.pid()
                 if pid is None:  # ended, and not our child
                     del self._stops[run_id]
-                    if number is signal.SIGKILL:
+                    if number is signal.SIGKILL and not folder.has_job():
                         folder.end(stopped(RunReader(folder).read()))
                 elif time.monotonic() >= moment and not self._is_saving(folder, moment):
                     _send(pid, number)
