@@ -188,8 +188,11 @@ def test_a_full_disk_is_said_in_words_by_all_that_is_done_with_runs(verb, broken
         manager.close()
 
 
-def test_a_page_starts_on_a_full_disk_though_a_run_is_to_be_resumed(run, monkeypatch):
+@pytest.mark.parametrize("stops", [False, True])
+def test_a_page_starts_on_a_full_disk_though_a_run_is_to_be_resumed_or_ended(stops, run, monkeypatch):
     run.begins()
+    if stops:
+        run.folder.request_stop()
     monkeypatch.setattr(RunFolder, "append", full)
     manager = RunManager(run.folder.path.parent, {}, starts=False, auto_resume=True)
     assert manager.view(run.folder.id).state == "interrupted"

@@ -6,8 +6,9 @@ import time
 
 import pytest
 
+from trainer.config import TrainConfig
 from trainer.events import Finished, RunStarted, StepLogged
-from trainer.runs.folder import RunFolder
+from trainer.runs.folder import WAITING, RunFolder
 from trainer.runs.history import RunReader
 
 
@@ -62,6 +63,50 @@ def test_a_machine_that_goes_down_lets_the_run_save_and_begins_no_other(auto_res
         stage.until(lambda: len([line for line in stage.order() if line == f"begin {first}"]) == 2)
         after.stop(first)
     stage.until_state(after, second, "completed")
+
+
+@pytest.mark.parametrize("auto_resume", [False, True])
+def test_a_stop_outlives_the_page_and_the_process(auto_resume, stage):
+    run_id = lost(stage, "deaf")
+    stage.folder(run_id).request_stop()  # as it was when both were killed
+    after = stage.manager(auto_resume=auto_resume)
+    assert (after.view(run_id).state, after.view(run_id).step) == ("stopped", 1)
+    assert stage.last_kinds(run_id) == ["finished"]
+
+
+def test_a_stop_that_a_job_has_not_heard_is_passed_on_by_the_next_page(stage):
+    manager = stage.manager()
+    run_id = manager.start(TrainConfig(dataset="wait"), backend="job:t4-small")
+    pid = stage.until_begun(manager, run_id)
+    manager.close()
+    os.kill(pid, signal.SIGKILL)
+    stage.until(lambda: not stage.folder(run_id).is_alive())
+    stage.folder(run_id).job.write_text("{}", encoding="utf-8")
+    stage.folder(run_id).request_stop()
+    after = stage.manager(secret=lambda folder: "hf_token")
+    stage.until_state(after, run_id, "stopped")
+    assert stage.order() == [f"begin {run_id}", f"begin {run_id}", f"end {run_id}"]
+
+
+def test_a_run_that_was_to_stop_is_not_resumed_by_a_machine_that_goes_down(stage):
+    manager = stage.manager(auto_resume=True)
+    (run_id,) = stage.start(manager, "deaf")
+    stage.until_begun(manager, run_id)
+    manager.stop(run_id)
+    manager.shut_down(patience_seconds=0.1)
+    assert WAITING not in stage.folder(run_id).events.read_text()
+    assert RunReader(stage.folder(run_id)).read().state == "stopping"
+
+
+def test_all_runs_are_told_before_one_is_waited_for_when_the_machine_goes_down(stage):
+    manager = stage.manager(auto_resume=True)
+    (here,) = stage.start(manager, "polite")
+    rented = manager.start(TrainConfig(dataset="deaf"), backend="job:t4-small")  # the newest, and so the first in line
+    for run_id in (here, rented):
+        stage.until_begun(manager, run_id)
+    manager.shut_down(patience_seconds=1.0)
+    assert stage.last_kinds(here) == ["finished"]  # it had the time to save
+    assert [RunReader(stage.folder(run_id)).read().state for run_id in (here, rented)] == ["queued"] * 2
 
 
 def test_a_run_that_takes_longer_to_end_than_the_machine_goes_on_where_that_is_wanted(stage):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -72,10 +71,9 @@ class RunManager:
         threading.Thread(target=self._catalogue.views, name="run-catalogue", daemon=True).start()  # the first look
         self._auto_resume = auto_resume
         for run_id in self._supervisor.interrupted:
-            with suppress(RunError):  # its folder is damaged, or too many wait
+            with suppress(RunError, OSError):  # its folder is damaged, the disk is full, or too many wait
                 folder = RunFolder(self.home / run_id)
-                if (folder.has_job() and secret(folder)) or (auto_resume and self.view(run_id).attempts <= TRIES):
-                    self.resume(run_id)
+                self._take_up(folder, follows=folder.has_job() and bool(secret(folder)))
 
     def start(self, config: TrainConfig, *, owner: str | None = None, backend: str = "", token: str = "") -> str:
         """Put a new run into the queue; its id. Raises: ConfigError; RunError when too many wait.
@@ -195,22 +193,31 @@ class RunManager:
         return without_machine_paths(find_run(self.home, run_id).log_tail(LOG_LINES), self.home)
 
     def shut_down(self, patience_seconds: float = 8.0) -> None:
-        """For a machine that is going down: the run that is on saves and ends, and resumes first if that is wanted."""
-        give_up = time.monotonic() + patience_seconds
-        for view in self.views():
-            if view.state in LIVE:
-                ended = self._supervisor.terminate(view.id, max(0.0, give_up - time.monotonic()))
-                if not self._auto_resume:
-                    continue
-                if not ended:  # nor can it be waited for: what it says at its end would be taken for a user's wish
-                    self._supervisor.terminate(view.id, ENDING_SECONDS, signal.SIGKILL)
+        """For a machine that is going down: the runs that are on save and end, and resume first if that is wanted."""
+        live = {view.id: view.state for view in self.views() if view.state in LIVE}
+        late = self._supervisor.terminate(live, patience_seconds)
+        if self._auto_resume:
+            going_on = [run_id for run_id, state in live.items() if state == "running"]  # the others were to stop
+            # Those that are late can't be waited for: what they say at their end would be taken for a user's wish.
+            self._supervisor.terminate({*late}.intersection(going_on), ENDING_SECONDS, signal.SIGKILL)
+            for run_id in going_on:
                 with suppress(RunError):  # it had just come to its end
-                    self.resume(view.id)
+                    self.resume(run_id)
         self.close()
 
     def close(self) -> None:
         """Stop starting and ending runs; one that is on goes on."""
         self._supervisor.close()
+
+    def _take_up(self, folder: RunFolder, *, follows: bool) -> None:
+        """What becomes of a run that was found dead without a last word; that it was to stop is not forgotten."""
+        stops = folder.stop_requested()
+        if stops and not folder.has_job():
+            return folder.end(stopped(self.view(folder.id)))
+        if follows or (self._auto_resume and self.view(folder.id).attempts <= TRIES):
+            self.resume(folder.id)
+            if stops:
+                self.stop(folder.id)
 
     def _check_room(self) -> None:
         waiting = len(self._supervisor.queue)

@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
@@ -96,18 +96,21 @@ class Supervisor:
             self._stops.setdefault(run_id, (time.monotonic() + self._grace_seconds, signal.SIGTERM))
             self.changed.notify_all()
 
-    def terminate(self, run_id: str, patience_seconds: float, number: signal.Signals = signal.SIGTERM) -> bool:
-        """Begin no further run, and have this one save and end at once, or end it; whether it has ended, in time."""
-        folder, give_up = self._folder(run_id), time.monotonic() + patience_seconds
+    def terminate(
+        self, run_ids: Iterable[str], patience_seconds: float, number: signal.Signals = signal.SIGTERM
+    ) -> list[str]:
+        """Begin no further run, and have these save and end at once, or end them; those that did not end in time."""
+        give_up, left = time.monotonic() + patience_seconds, list(run_ids)
         with self.changed:
             self._starts = False
-        if pid := folder.pid():
-            _send(pid, number)
-        while folder.is_alive() or self.is_on(run_id):
+        for pid in [self._folder(run_id).pid() for run_id in left]:
+            if pid:
+                _send(pid, number)
+        while left := [run_id for run_id in left if self._folder(run_id).is_alive() or self.is_on(run_id)]:
             if time.monotonic() >= give_up:
-                return False
+                break
             time.sleep(0.02)
-        return True
+        return left
 
     def close(self) -> None:
         """Let the runs that are on go on without supervision."""
