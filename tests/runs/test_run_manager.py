@@ -10,6 +10,7 @@ import pytest
 
 from trainer.config import TrainConfig
 from trainer.errors import ConfigError, RunError
+from trainer.runs import supervisor
 from trainer.runs.folder import RunFolder
 from trainer.runs.manager import RunManager
 
@@ -59,6 +60,15 @@ def test_a_configuration_with_problems_and_a_full_queue_are_refused(stage):
     stage.start(manager, "wait")
     with pytest.raises(RunError, match="waiting already"):
         stage.start(manager, "wait")
+
+
+def test_runs_that_wait_for_their_owner_and_for_no_turn_keep_nobody_else_out(stage, monkeypatch):
+    monkeypatch.setattr(supervisor, "MOST_RENTED", 0)
+    manager = stage.manager(max_queued=1, starts=False)
+    stage.start(manager, "wait", "wait")
+    manager.start(TrainConfig(), backend="job:t4-small")
+    with pytest.raises(RunError, match="1 runs are waiting already"):
+        manager.start(TrainConfig(), backend="job:t4-small")
 
 
 def test_a_waiting_run_is_stopped_at_once_and_never_begins(stage):

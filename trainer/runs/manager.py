@@ -220,7 +220,7 @@ class RunManager:
                 self.stop(folder.id)
 
     def _check_room(self) -> None:
-        waiting = len(self._supervisor.queue)
+        waiting = self._supervisor.waiting()
         if waiting >= self._max_queued:
             raise RunError(f"{waiting} runs are waiting already.", "Wait for one to begin, or stop one.")
 

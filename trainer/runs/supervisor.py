@@ -86,6 +86,10 @@ class Supervisor:
         with self.changed:
             return self.queue.index(run_id) + 1 if run_id in self.queue else None
 
+    def waiting(self) -> int:
+        """How many runs wait for a turn; where somebody else lets them work here, those on rented machines alone."""
+        return sum(self._starts_here or self._folder(run_id).is_rented() for run_id in self.queue)
+
     def is_on(self, run_id: str) -> bool:
         """Whether the process of a run is a child of this one that has not been buried."""
         return run_id in self._children
