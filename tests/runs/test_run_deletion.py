@@ -57,6 +57,24 @@ def test_a_complete_run_is_deleted_though_its_job_was_not_forgotten(folder, open
     assert not folder.path.exists()
 
 
+@pytest.mark.parametrize("reason", [None, "stopped", "completed"])
+def test_a_run_is_kept_while_another_that_may_go_on_starts_from_its_model(reason, folder, open_manager, tmp_path):
+    folder.append(Finished(reason="completed", step=1, elapsed_seconds=1.0, model="model"))
+    other = RunFolder(tmp_path / "20260101-120001-calm-lynx")
+    other.write_config(TrainConfig(model=str(folder.model)))
+    if reason:
+        other.append(Finished(reason=reason, step=1, elapsed_seconds=1.0, model=None))
+    manager = open_manager()
+    if reason != "completed":
+        with pytest.raises(RunError, match=r"calm-lynx starts from its model\. Let it come to its end, or delete it"):
+            manager.delete(RUN)
+        if not reason:
+            manager.stop(other.id)
+        manager.delete(other.id)
+    manager.delete(RUN)
+    assert not folder.path.exists()
+
+
 def test_a_deletion_that_breaks_off_leaves_no_run_and_the_next_start_ends_it(
     folder, open_manager, tmp_path, monkeypatch
 ):

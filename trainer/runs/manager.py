@@ -83,7 +83,7 @@ class RunManager:
         """
         config.check()
         with self._changed, _in_words("The run can't be saved"):
-            self._check_room()
+            self._supervisor.check_room(self._max_queued)
             folder = RunFolder(self.home / new_run_id(os.listdir(self.home)))
             folder.write_config(config, owner, backend or self._usual)
             self._supervisor.enqueue(folder.id, token)
@@ -97,7 +97,7 @@ class RunManager:
         folder = find_run(self.home, run_id)
         with self._changed, _in_words(f"Run {folder.name} can't be resumed"):
             self._check_over(run_id)
-            self._check_room()
+            self._supervisor.check_room(self._max_queued)
             if not self.view(run_id).can_resume:
                 raise RunError(f"Run {folder.name} is complete.", "Start a new run.")
             with locked(folder.lock):
@@ -132,8 +132,9 @@ class RunManager:
             self._catalogue.forget(run_id)
 
     def delete(self, run_id: str) -> None:
-        """Remove a run with all its files. Raises: RunError when it is not over, here or on a rented machine."""
+        """Remove a run with all its files. Raises: RunError while it, or one that starts from its model, may go on."""
         folder = find_run(self.home, run_id)
+        self._check_unneeded(folder)  # before the lock is taken: who lists all runs takes the catalogue's first
         with self._changed, _in_words(f"Run {folder.name} can't be deleted", "Look at the rights of its folder."):
             self._check_over(run_id)
             if folder.has_job() and self.view(run_id).can_resume:  # only its folder tells which job that is
@@ -219,10 +220,10 @@ class RunManager:
             if stops:
                 self.stop(folder.id)
 
-    def _check_room(self) -> None:
-        waiting = self._supervisor.waiting()
-        if waiting >= self._max_queued:
-            raise RunError(f"{waiting} runs are waiting already.", "Wait for one to begin, or stop one.")
+    def _check_unneeded(self, folder: RunFolder) -> None:
+        for view in self.views():
+            if view.may_go_on and view.config and view.config.model == str(folder.model):
+                raise RunError(f"Run {view.name} starts from its model.", "Let it come to its end, or delete it first.")
 
     def _check_over(self, run_id: str) -> None:
         view = self.view(run_id)

@@ -86,9 +86,11 @@ class Supervisor:
         with self.changed:
             return self.queue.index(run_id) + 1 if run_id in self.queue else None
 
-    def waiting(self) -> int:
-        """How many runs wait for a turn; where somebody else lets them work here, those on rented machines alone."""
-        return sum(self._starts_here or self._folder(run_id).is_rented() for run_id in self.queue)
+    def check_room(self, most: int) -> None:
+        """Raises: RunError when so many wait for a turn; none do that somebody else lets work here."""
+        waiting = sum(self._starts_here or self._folder(run_id).is_rented() for run_id in self.queue)
+        if waiting >= most:
+            raise RunError(f"{waiting} runs are waiting already.", "Wait for one to begin, or stop one.")
 
     def is_on(self, run_id: str) -> bool:
         """Whether the process of a run is a child of this one that has not been buried."""

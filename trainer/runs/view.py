@@ -56,6 +56,10 @@ class RunView:
         return self.state in OVER
 
     @property
+    def may_go_on(self) -> bool:
+        return self.can_resume or not self.is_over
+
+    @property
     def before(self) -> Record:
         """The evaluation before training; empty when there is none."""
         return self.evaluations[0] if self.evaluations and self.evaluations[0]["step"] == 0 else {}
