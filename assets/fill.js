@@ -112,13 +112,14 @@ function button(className, shown, label, act) {
   return made;
 }
 
-function drawGap(start, end, likeliest) {
+// `written` is what a click writes for `likeliest`: nothing where that is no whole word, or can't be seen.
+function drawGap(start, end, likeliest, written) {
   const slot = slots.find((one) => one.start === start && one.end === end);
   const was = slot?.other ?? null;
   const shown = isMask(text.slice(start, end)) ? likeliest ?? "mask" : text.slice(start, end);
-  const label = was === null ? (likeliest ? "write this word here" : "a word to be guessed")
+  const label = was === null ? (written ? "write this word here" : "a word to be guessed")
     : isMask(was) ? "hide it again" : `show “${was}” again`;
-  const made = button("gap", "", label, () => toggle(start, end, likeliest));
+  const made = button("gap", "", label, () => toggle(start, end, written));
   const mark = document.createElement(likeliest || !isMask(text.slice(start, end)) ? "mark" : "span");
   mark.className = mark.tagName === "SPAN" ? "blank" : "";
   mark.textContent = shown;
@@ -134,12 +135,12 @@ function drawGap(start, end, likeliest) {
 
 function draw() {
   const focused = [...line.children].indexOf(document.activeElement);
-  const answer = props.value?.text === text ? props.value : { masks: [], words: [] };
-  const gaps = new Map(answer.masks.map(([start, end], i) => [start, [end, answer.words[i]]]));
+  const answer = props.value?.text === text ? props.value : { masks: [] };
+  const gaps = new Map(answer.masks.map(([start, end], i) => [start, [end, answer.words[i], answer.written[i]]]));
   for (const found of text.matchAll(MASK)) {
-    if (!gaps.has(found.index)) gaps.set(found.index, [found.index + found[0].length, undefined]);
+    if (!gaps.has(found.index)) gaps.set(found.index, [found.index + found[0].length]);
   }
-  for (const slot of slots) if (!gaps.has(slot.start)) gaps.set(slot.start, [slot.end, undefined]);
+  for (const slot of slots) if (!gaps.has(slot.start)) gaps.set(slot.start, [slot.end]);
   const starts = [...gaps.keys()].sort((a, b) => a - b);
   const [from, to] = text.length > LONG ? [(starts[0] ?? 0) - AROUND, (starts[0] ?? 0) + AROUND] : [0, text.length];
   line.replaceChildren(...(from > 0 ? ["… "] : []));
@@ -154,10 +155,10 @@ function draw() {
     at = end;
   };
   for (const start of starts) {
-    const [end, likeliest] = gaps.get(start);
+    const [end, ...word] = gaps.get(start);
     if (start < at || end > to) continue;
     plain(start);
-    line.append(drawGap(start, end, likeliest));
+    line.append(drawGap(start, end, ...word));
     at = end;
   }
   plain(Math.min(to, text.length));

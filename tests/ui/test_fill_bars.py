@@ -92,6 +92,12 @@ def test_places_are_counted_as_a_browser_counts() -> None:
     assert value["masks"] == [[3, 9]]
 
 
+def test_a_click_writes_only_what_can_be_written() -> None:
+    masks = [FilledMask((), at, at + 6) for at in (0, 7, 14)]
+    value = fill_html.sentence_value("<mask> <mask> <mask>", masks, [" sun", "\ufffd", " "])
+    assert value["written"] == ["sun", "", ""] and all(value["words"])
+
+
 @pytest.mark.parametrize(
     ("share", "shown"),
     [(0.412, "41.2"), (1.0, "100.0"), (0.00995, "1.0"), (0.0052, "0.52"), (0.0, "0"), (1e-9, "<\u202f0.001")],

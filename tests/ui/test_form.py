@@ -89,6 +89,10 @@ def test_a_model_of_an_earlier_run_is_trained_on_with_what_suits_the_one_it_goes
     [
         ({"mlm_probability": 2.0}, "Masked share is 2.0; it must be between 0.01 and 0.9."),
         ({"num_train_epochs": None}, "Epochs is empty; it must be a number."),
+        (
+            {"fsdp": True, "optim": "muon"},
+            "Optimizer is 'muon' and Share the model out is true; Muon needs whole matrices: take 'adamw'.",
+        ),
     ],
 )
 def test_what_is_wrong_is_said_with_the_names_of_the_fields(

@@ -51,9 +51,11 @@ def test_train_reload_stop_try(tab: Any, eventually: Callable) -> None:
     tab.locator("#try-model").click()  # whatever was done there before
     tab.wait_for_selector("#fill:visible")
     assert name in tab.locator("#fill-model input").input_value()
-    tab.locator("#fill").click()
-    tab.wait_for_selector("#bars-1")
+    tab.wait_for_selector("#bars-1")  # it answers at once
     assert tab.locator("#bars-1 li").count() == 5
+    tab.locator("#fill-model input").fill("bundled")
+    tab.locator("#fill-model input").press("Enter")
+    tab.wait_for_selector("#bars .empty")  # it was not the bundled model's answer
 
 
 def test_two_masks_get_two_charts_and_a_table(tab: Any) -> None:
@@ -126,6 +128,11 @@ def test_a_preview_shows_what_was_understood_and_a_block_as_the_model_sees_it(ta
     tab.wait_for_selector("#preview .figures")
     assert "350" in tab.locator("#preview .figures").inner_text()
     assert tab.locator("#preview .block .tok.hidden").count() > 5
+    tab.locator("#preview:not(.stale)").wait_for()
+    tab.get_by_label("Epochs").fill("2")
+    tab.locator("#preview.stale").wait_for()  # it told of other epochs
+    tab.locator("#look").click()
+    tab.wait_for_selector("#preview:not(.stale) .figures")
 
 
 def test_an_empty_file_is_refused(tab: Any, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from trainer.events import Evaluated, Event, Failed, PhaseChanged, Probed, RunSt
 from trainer.runs.folder import RunFolder
 from trainer.runs.history import RunReader
 from trainer.runs.manager import RunManager
+from trainer.runs.ownership import OwnRuns, Visitor
 from trainer.ui import run_panel
 from trainer.ui.live_view import LiveView
 from trainer.ui.visitors import Visitors
@@ -54,6 +55,12 @@ def test_before_the_first_run_the_page_says_how_to_begin() -> None:
     assert "Start" in run_panel.panel(None) and run_panel.probe(None) == ""
 
 
+def test_failures_and_warnings_call_settings_as_the_form_does(folder: RunFolder) -> None:
+    warned = Warned(message="block_size is 1024; the model reads 512.")
+    html = panel_of(folder, STARTED, warned, Failed(what="Full.", fix="Lower per_device_train_batch_size to 4."))
+    assert "Lower Batch size to 4." in html and "Block size is 1024" in html and "_size" not in html
+
+
 def test_numbers_before_and_now_stand_side_by_side(folder: RunFolder) -> None:
     html = panel_of(folder, STARTED, evaluated(0, 200.0), logged(5), evaluated(10, 100.0))
     assert "100.0" in html and "200.0 before, \u221250%" in html
@@ -87,7 +94,8 @@ def live(runs: RunManager) -> LiveView:
 
 
 def test_a_run_whose_folder_was_removed_leaves_the_page_alive(live: LiveView, runs: RunManager) -> None:
-    assert live.shown(runs, "20200101-000000-gone-run") is not None  # the newest instead
+    own = OwnRuns(runs, Visitor(sees_all=True))
+    assert live.shown(own, "20200101-000000-gone-run") is not None  # the newest instead
 
 
 def test_only_what_changed_of_a_run_is_sent(folder: RunFolder, runs: RunManager) -> None:

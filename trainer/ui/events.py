@@ -18,6 +18,7 @@ QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private",
 CHOSEN: dict[str, Any] = QUIET | {"trigger_mode": "always_last"}
 # Plumbing for what may fail: only the queue carries an error's words to the page.
 QUEUED: dict[str, Any] = QUIET | {"queue": True, "concurrency_limit": 8, "concurrency_id": "start"}
+HIDDEN = gr.update(visible=False)
 # Questions to a model: many at once, for those that wait together are answered together, but fewer than Gradio has
 # threads (40), so that the page goes on. Those about whole files, which take long, keep nobody else waiting.
 FILLING: dict[str, Any] = {"concurrency_limit": 32, "concurrency_id": "fill"}
@@ -50,6 +51,11 @@ def spoken(handler: Callable[..., Any], show: Callable[[str], str] = escape) -> 
             raise said(error) from None
 
     return speaking_on if inspect.isgeneratorfunction(handler) else speaking
+
+
+def forgotten_with(model: gr.Dropdown, empty: dict[Any, Any]) -> None:
+    """Empties an answer when another model is chosen, as whose answer it would be taken."""
+    model.change(lambda: list(empty.values()), None, list(empty), **QUIET)
 
 
 def afterwards(statement: str) -> str:

@@ -12,9 +12,9 @@ from trainer.inference.worker import FillService
 from trainer.predictions import FilledMask, JointFilling, ScoredTarget
 from trainer.runs.ownership import OwnRuns
 from trainer.ui import fill_bars, fill_html, form
-from trainer.ui.events import ASKED, FILLING, spoken
+from trainer.ui.events import ASKED, FILLING, HIDDEN, forgotten_with, spoken
 from trainer.ui.visitors import Visitors
-from trainer.ui.words import ABOUT_SHARES, NO_ANSWER, ORDERS, reading_note
+from trainer.ui.words import ABOUT_PIECES, ABOUT_SHARES, NO_ANSWER, ORDERS, reading_note
 
 # Of the table, each with its width
 COLUMNS = {"mask": "60px", "rank": "60px", "word": "160px", "probability": "120px", "sentence": "50%"}
@@ -68,6 +68,7 @@ def build_answers(
 
     asking, inputs = spoken(visitors.own(answer)), [visitors.key, text, model, count, targets, order, pieces]
     button.click(asking, inputs, [shown, bars, folded, table], show_progress_on=bars, **ASKED, **FILLING)
+    forgotten_with(model, {shown: None, bars: fill_html.empty(NO_ANSWER), folded: HIDDEN})
     return column
 
 
@@ -76,7 +77,10 @@ def _answered(
 ) -> list[Any]:
     """Sentence, charts and table."""
     likeliest = joint[0].words if joint else [mask.candidates[0].token_str for mask in filled]
-    charts = [fill_html.chart("All together", fill_bars.joint_bars(joint))] if joint else []
+    title = "All together" if len(filled) > 1 else "Words of one token or more"
+    charts = [fill_html.chart(title, fill_bars.joint_bars(joint))] if joint else []
+    if len({filling.pieces for filling in joint}) > 1:
+        remark = ABOUT_PIECES
     charts += [
         fill_html.chart(_title(number, len(filled)), fill_bars.mask_bars(mask, number), number=number)
         for number, mask in enumerate(filled)

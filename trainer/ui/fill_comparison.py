@@ -13,7 +13,7 @@ from trainer.presets import MODELS, title_of
 from trainer.runs.names import RUN_ID
 from trainer.runs.ownership import OwnRuns
 from trainer.ui import fill_bars, fill_html, form
-from trainer.ui.events import ASKED, FILLING, spoken
+from trainer.ui.events import ASKED, FILLING, HIDDEN, forgotten_with, spoken
 from trainer.ui.visitors import Visitors
 from trainer.ui.words import NO_COMPARISON, OTHER_TOKENS, amount, reading_note
 
@@ -52,6 +52,8 @@ def build_comparison(
         **ASKED,
         **FILLING,
     )
+    for model in models:
+        forgotten_with(model, {shown: None, bars: fill_html.empty(NO_COMPARISON), folded: HIDDEN})
     return column
 
 
@@ -62,7 +64,9 @@ def suggested_models(runs: OwnRuns, name: str) -> tuple[str, str | None]:
             config = runs.view(name).config
         except RunError:
             config = None
-        return title_of(config.model) if config else "bundled", name
+        origin = title_of(config.model) if config else "bundled"
+        is_known = config and (config.model == origin or RUN_ID.fullmatch(origin))  # else a folder named in a shell
+        return origin if is_known else "bundled", name
     return name, next((run for run, _ in runs.models()), None)
 
 

@@ -14,8 +14,8 @@ from typing import Any
 from trainer.predictions import FilledMask, ScoredSentence
 from trainer.presets import EXAMPLES
 from trainer.ui.charts import readable
-from trainer.ui.fill_bars import Bar
-from trainer.ui.run_panel import with_blank
+from trainer.ui.fill_bars import Bar, writable
+from trainer.ui.run_panel import bar, figure, with_blank
 from trainer.ui.words import BITS, UNKNOWN, amount, percent, scoring_note
 
 STRONGEST_NATS = 10.0  # of surprisal, about that of a word drawn from a vocabulary at random
@@ -49,16 +49,17 @@ def sentence_value(text: str, filled: Sequence[FilledMask], words: Sequence[str]
         return len(text[:at].encode("utf-16-le", "surrogatepass")) // 2
 
     spans = [[place(mask.start), place(mask.end)] for mask in filled]
-    return {"text": text, "masks": spans, "words": [readable(word) for word in words]}
+    written = [(writable(word) or ("",))[0].strip() for word in words]  # empty for what can't be
+    return {"text": text, "masks": spans, "words": [readable(word) for word in words], "written": written}
 
 
 def chart(title: str, bars: Sequence[Bar], *, number: int | None = None, legend: Sequence[str] = ()) -> str:
     """A list of horizontal bars over an axis that starts at zero; each is a button that fills its word in."""
-    top = max((share for bar in bars for share in bar.shares if share is not None), default=1.0)
+    top = max((share for one in bars for share in one.shares if share is not None), default=1.0)
     end = next((nice for nice in NICE if nice >= top), 1.0)
     keys = "".join(f'<span class="key series-{i}">{escape(name)}</span>' for i, name in enumerate(legend))
     ticks = "".join(f"<span>{end * part * 100:g}\u202f%</span>" for part in (0, 0.5, 1))
-    lines = "".join(f"<li>{_line(bar, end, legend)}</li>" for bar in bars)
+    lines = "".join(f"<li>{_line(one, end, legend)}</li>" for one in bars)
     name = ' id="together"' if number is None else f' id="bars-{number + 1}"'
     return (
         f'<section class="bars"{name}><h3>{escape(title)}</h3>{f"<p class=legend>{keys}</p>" if keys else ""}'
@@ -66,23 +67,23 @@ def chart(title: str, bars: Sequence[Bar], *, number: int | None = None, legend:
     )
 
 
-def _line(bar: Bar, end: float, legend: Sequence[str]) -> str:
-    values = [UNKNOWN if share is None else percent(share) for share in bar.shares]
+def _line(one: Bar, end: float, legend: Sequence[str]) -> str:
+    values = [UNKNOWN if share is None else percent(share) for share in one.shares]
     spoken = ", ".join(f"{name} {value}" for name, value in zip(legend, values, strict=True)) if legend else values[0]
-    attributes = f'aria-label="{escape(f"{bar.label}, {spoken}{_and(bar.note)}")}"'
-    if bar.words is None:
+    attributes = f'aria-label="{escape(f"{one.label}, {spoken}{_and(one.note)}")}"'
+    if one.words is None:
         attributes += " disabled"
     else:
-        mask = "" if bar.mask is None else f' data-mask="{bar.mask}"'
-        attributes += f' data-words="{escape(json.dumps(bar.words, ensure_ascii=False))}"{mask}'
+        mask = "" if one.mask is None else f' data-mask="{one.mask}"'
+        attributes += f' data-words="{escape(json.dumps(one.words, ensure_ascii=False))}"{mask}'
     drawn = "".join(
         f'<span class="track series-{i}"><span style="width:{min(1.0, (share or 0.0) / end):.2%}"></span></span>'
-        for i, share in enumerate(bar.shares)
+        for i, share in enumerate(one.shares)
     )
     shown = "".join(f"<span>{value}</span>" for value in values)
-    remark = f' <span class="remark">{escape(bar.note)}</span>' if bar.note else ""
+    remark = f' <span class="remark">{escape(one.note)}</span>' if one.note else ""
     return (
-        f'<button type="button" {attributes}><span class="word"><bdi>{escape(bar.label)}</bdi>{remark}</span>'
+        f'<button type="button" {attributes}><span class="word"><bdi>{escape(one.label)}</bdi>{remark}</span>'
         f'<span class="tracks">{drawn}</span><span class="values">{shown}</span></button>'
     )
 
@@ -132,12 +133,7 @@ def token_rows(scored: ScoredSentence, unit: str) -> list[list[str]]:
 
 def figures(*entries: tuple[str, str, str]) -> str:
     """Numbers in large type: label, value, remark."""
-    cells = (
-        f'<div><span class="label">{escape(label)}</span><span class="value">{escape(value)}</span>'
-        f"<span>{escape(remark)}</span></div>"
-        for label, value, remark in entries
-    )
-    return f'<div class="run"><div class="numbers">{"".join(cells)}</div></div>'
+    return f'<div class="run"><div class="numbers">{"".join(figure(*entry) for entry in entries)}</div></div>'
 
 
 def in_unit(nats: float, unit: str) -> float:
@@ -147,9 +143,5 @@ def in_unit(nats: float, unit: str) -> float:
 
 def progress(done: int, total: int) -> str:
     """How far a file is."""
-    share = done / total if total else 1.0
-    return (
-        f'<div class="run"><div class="bar" role="progressbar" aria-label="Progress" aria-valuemin="0" '
-        f'aria-valuemax="100" aria-valuenow="{share * 100:.0f}"><div style="width:{share:.1%}"></div></div>'
-        f'<div class="facts"><span>{done:,} of {total:,} sentences</span></div></div>'
-    )
+    drawn = bar(done / total if total else 1.0)
+    return f'<div class="run">{drawn}<div class="facts"><span>{done:,} of {total:,} sentences</span></div></div>'

@@ -20,6 +20,14 @@ from trainer.ui.words import COMPARE, FILL, MANY, MODES, SURPRISAL
 
 ASKING = ["Fill the mask", "Compare", "Measure", "Fill all"]  # what the buttons of the modes say
 ASK = "() => document.querySelector('.fill-mask button.ask')?.click()"
+# A model that is tried answers at once: as soon as the tab shows the button, which another mode may have hidden.
+ASK_IT = """() => {
+  const from = Date.now(), waiting = setInterval(() => {
+    const button = document.querySelector("#fill");
+    if (button || Date.now() - from > 3000) clearInterval(waiting);
+    button?.click();
+  }, 100);
+}"""
 
 
 def build_fill_mask_tab(visitors: Visitors, fills: FillService) -> list[gr.components.Component]:
@@ -62,10 +70,16 @@ def build_fill_mask_tab(visitors: Visitors, fills: FillService) -> list[gr.compo
         [sentence, file, shown, *buttons, *parts, model, before, after],
         **QUIET,
     )
-    for field in (model, before, after):
-        offered = visitors.own(lambda runs: gr.update(choices=form.model_choices(runs)))
-        field.focus(offered, visitors.key, field, **QUIET)
+    offer_models(visitors, model, before, after)
     return [mode, model]
+
+
+def offer_models(visitors: Visitors, *fields: gr.Dropdown) -> None:
+    """Lists the models there are by now when a field is about to be opened."""
+    for field in fields:
+        field.focus(
+            visitors.own(lambda runs: gr.update(choices=form.model_choices(runs))), visitors.key, field, **QUIET
+        )
 
 
 def tried(runs: OwnRuns, model: str) -> list[Any]:

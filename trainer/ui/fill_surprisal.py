@@ -10,7 +10,7 @@ from trainer.inference.worker import FillService
 from trainer.predictions import ScoredSentence
 from trainer.runs.ownership import OwnRuns
 from trainer.ui import fill_html, form
-from trainer.ui.events import ASKED, FILLING, QUIET, spoken
+from trainer.ui.events import ASKED, FILLING, HIDDEN, QUIET, forgotten_with, spoken
 from trainer.ui.visitors import Visitors
 from trainer.ui.words import BITS, NATS, NO_SURPRISAL
 
@@ -53,6 +53,7 @@ def build_surprisal(
         **FILLING,
     )
     unit.change(convert, [measured, unit], outputs, **QUIET)
+    forgotten_with(model, {measured: None, coloured: fill_html.empty(NO_SURPRISAL), folded: HIDDEN})
     return column
 
 

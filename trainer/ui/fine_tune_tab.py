@@ -142,7 +142,8 @@ def build_fine_tune_tab(
     picked = live.picker.input(lambda run: run, live.picker, live.watched, **CHOSEN)
     picked.success(*asked_at_once, **QUIET)
     inputs = [key, source, dataset, file, pasted, model, *settings.values()]
-    looked_at.connect(previews, visitors, asked, inputs, [file.upload])
+    described = [field.change for field in (source, dataset, pasted, model, *settings.values())]
+    looked_at.connect(previews, visitors, asked, inputs, [file.upload], [file.clear, file.delete, *described])
     place.connect(page, settings["max_seconds"])
     start.click(spoken(visitors.own(begin)), [key, place.key, *inputs[1:]], live.watched, **QUEUED).success(
         *asked_at_once, **QUIET

@@ -17,7 +17,7 @@ from trainer.presets import DATASETS, MODELS, is_hub_id, recommended, title_of
 from trainer.runs.names import RUN_ID
 from trainer.runs.ownership import OwnRuns
 from trainer.runs.view import RunView
-from trainer.ui.words import label_of
+from trainer.ui.words import label_of, with_labels
 
 BEGINNER = ("num_train_epochs", "learning_rate", "per_device_train_batch_size", "block_size", "mlm_probability")
 SUITED = (*BEGINNER, "warmup_ratio", "optim", "test_size")  # what a preset decides
@@ -57,7 +57,8 @@ def in_words_of_the_form(error: ConfigError) -> ConfigError:
 
     def said(problem: str) -> str:
         name, verb, rest = problem.partition(" is ")
-        return f"{label_of(name) if name in known else name}{verb}{rest.replace('None;', 'empty;', 1)}"
+        rest = with_labels(rest.replace("None;", "empty;", 1))
+        return f"{label_of(name) if name in known else name}{verb}{rest}"
 
     return ConfigError([said(problem) for problem in error.problems])
 

@@ -14,7 +14,7 @@ from trainer.errors import RunError
 from trainer.runs.ownership import OwnRuns
 from trainer.runs.view import LIVE, RunView
 from trainer.ui import charts, run_panel
-from trainer.ui.events import QUIET, afterwards
+from trainer.ui.events import HIDDEN, QUIET, afterwards
 from trainer.ui.news import News
 from trainer.ui.visitors import Visitors
 from trainer.ui.words import NO_LOG, START, START_ANOTHER, STATES, amount
@@ -23,7 +23,6 @@ PLOT_SECONDS = 2.0  # between two drawings of the curves while a run goes on
 LOG_SECONDS = 2.0  # between two looks at the log while it is open
 TO_THE_END = "const log = document.querySelector('#log textarea'); log.scrollTop = log.scrollHeight"
 PICKED_FROM = 20  # the newest runs; the Runs tab has the others
-HIDDEN = gr.update(visible=False)
 TABLE = ["step", "epoch", "loss", "perplexity", "accuracy"]
 
 
@@ -68,7 +67,7 @@ class LiveView:
     def _build_log(self, visitors: Visitors) -> None:
         """The end of the log, read only while it is open."""
         with gr.Accordion("Log", open=False, elem_id="log") as folded:
-            text = gr.Textbox(show_label=False, container=False, lines=4, max_lines=16, interactive=False,
+            text = gr.Textbox(label="The end of the log", lines=4, max_lines=16, interactive=False,
                               placeholder=NO_LOG, buttons=["copy"], elem_classes="verbatim")  # fmt: skip
         timer = gr.Timer(LOG_SECONDS, active=False)
         read, inputs = visitors.own(self.log), [visitors.key, self.watched]

@@ -20,10 +20,9 @@ from trainer.runs.manager import RunManager
 from trainer.runs.ownership import OwnRuns
 from trainer.runs.preview import PreviewService
 from trainer.runs.zero_gpu import Slicer
-from trainer.ui import form
 from trainer.ui.api import build_api
 from trainer.ui.events import QUIET
-from trainer.ui.fill_mask_tab import build_fill_mask_tab, tried
+from trainer.ui.fill_mask_tab import ASK_IT, build_fill_mask_tab, offer_models, tried
 from trainer.ui.fine_tune_tab import build_fine_tune_tab
 from trainer.ui.live_view import LiveView
 from trainer.ui.other_sites import LOCAL, AsStrangers
@@ -96,9 +95,9 @@ def build_page(
             return [gr.Tabs(selected="fill"), *tried(runs, view.id if view else "bundled")]
 
         watched = [visitors.key, tune.live.watched]
-        tune.live.try_button.click(visitors.own(try_model), watched, [tabs, *fill_form], **QUIET)
-        offered = visitors.own(lambda runs: gr.update(choices=form.model_choices(runs)))
-        tune.model.focus(offered, visitors.key, tune.model, **QUIET)
+        tried_now = tune.live.try_button.click(visitors.own(try_model), watched, [tabs, *fill_form], **QUIET)
+        tried_now.success(None, None, None, js=ASK_IT, **QUIET)
+        offer_models(visitors, tune.model)
     page.queue(max_size=64)
     page._queue.sleep_when_free = QUEUE_SECONDS
     return page

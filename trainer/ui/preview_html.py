@@ -6,7 +6,8 @@ from html import escape
 
 from trainer.errors import TrainerError
 from trainer.previews import CHANGED, HIDDEN, KEPT, Preview, ShownToken
-from trainer.ui.words import LOOKING, UNKNOWN, about_duration, percent
+from trainer.ui.run_panel import figure
+from trainer.ui.words import LOOKING, UNKNOWN, about_duration, percent, with_labels
 
 LEGEND = {HIDDEN: "hidden", CHANGED: "changed to another", KEPT: "left, but guessed"}
 SHADES = 4  # neighbouring tokens are told apart by them
@@ -19,12 +20,12 @@ def waiting() -> str:
 
 def refused(error: TrainerError) -> str:
     """Why there is no preview."""
-    return f'<div class="failure" role="alert">{escape(str(error))}</div>'
+    return f'<div class="failure" role="alert">{escape(with_labels(str(error)))}</div>'
 
 
 def shown(preview: Preview) -> str:
     """Figures, warnings, the first documents and a block."""
-    warnings = "".join(f'<div class="warning">{escape(message)}</div>' for message in preview.warnings)
+    warnings = "".join(f'<div class="warning">{escape(with_labels(message))}</div>' for message in preview.warnings)
     return (
         f'<div class="preview">{_figures(preview)}{warnings}<p class="facts">{_facts(preview)}</p>'
         f"{_documents(preview)}{_block(preview)}</div>"
@@ -45,10 +46,7 @@ def _figures(preview: Preview) -> str:
         ("Memory", _gigabytes(estimate.memory_bytes) if estimate else UNKNOWN,
          f"of {_gigabytes(estimate.memory_there)}" if estimate else ""),
     ]  # fmt: skip
-    return '<div class="figures">' + "".join(
-        f'<div><span class="label">{label}</span><span class="value">{value}</span><span>{note}</span></div>'
-        for label, value, note in cells
-    ) + "</div>"  # fmt: skip
+    return f'<div class="figures">{"".join(figure(*cell) for cell in cells)}</div>'
 
 
 def _facts(preview: Preview) -> str:
@@ -74,9 +72,11 @@ def _documents(preview: Preview) -> str:
 def _block(preview: Preview) -> str:
     tokens = "".join(_token(token, number) for number, token in enumerate(preview.block))
     legend = "".join(f'<span><span class="tok {fate}">a</span> {text}</span>' for fate, text in LEGEND.items())
-    guessed = sum(bool(token.fate) for token in preview.block)
-    title = f"A block as the model sees it: {guessed:,} of {len(preview.block):,} tokens to be guessed"
-    return f'<h4>{title}</h4><p class="block" dir="auto">{tokens}</p><p class="legend">{legend}</p>'
+    shown, size = sum(token.tokens for token in preview.block), preview.plan.block_size
+    is_cut = shown < size and not preview.plan.line_by_line
+    part = f"The first {shown:,} of {size:,} tokens of a block" if is_cut else f"A block of {shown:,} tokens"
+    title = f"<h4>{part}, as the model sees it</h4>"
+    return f'{title}<p class="block" dir="auto">{tokens}</p><p class="legend">{legend}</p>'
 
 
 def _token(token: ShownToken, number: int) -> str:

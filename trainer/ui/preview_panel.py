@@ -13,6 +13,7 @@ from trainer.errors import TrainerError
 from trainer.runs.ownership import OwnRuns
 from trainer.runs.preview import PreviewService
 from trainer.ui import preview_html
+from trainer.ui.events import QUIET
 from trainer.ui.visitors import Visitors
 from trainer.ui.words import PREVIEW
 
@@ -21,6 +22,8 @@ LOOKING: dict[str, Any] = {
     "show_progress": "hidden", "api_visibility": "private", "trigger_mode": "always_last", "concurrency_limit": 4,
     "concurrency_id": "preview",
 }  # fmt: skip
+MARK_STALE = "() => document.querySelector('#preview')?.classList.add('stale')"
+MARK_FRESH = MARK_STALE.replace("add", "remove")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +40,7 @@ class PreviewPanel:
         asked: Callable[..., TrainConfig],
         inputs: Sequence[Any],
         triggers: Sequence[Callable[..., Any]],
+        outdated_by: Sequence[Callable[..., Any]],
     ) -> None:
         """Makes a preview of what is `asked` by the `inputs` at each of the `triggers`, and at the button."""
 
@@ -48,7 +52,9 @@ class PreviewPanel:
                 yield preview_html.refused(error)
 
         for trigger in (self.button.click, *triggers):
+            trigger(None, None, None, js=MARK_FRESH, **QUIET)
             trigger(visitors.own(look), list(inputs), self.answer, **LOOKING)
+        gr.on(outdated_by, None, None, None, js=MARK_STALE, **QUIET)
 
 
 def preview_panel() -> PreviewPanel:

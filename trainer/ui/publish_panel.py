@@ -17,6 +17,7 @@ from trainer.runs.ownership import OwnRuns
 from trainer.runs.view import RunView
 from trainer.ui.events import QUEUED, spoken
 from trainer.ui.live_view import LiveView
+from trainer.ui.run_panel import bar
 from trainer.ui.visitors import Visitors
 
 PRIVATE, PUBLIC = "Only me", "Everybody"
@@ -123,8 +124,7 @@ def status_html(progress: tuple[float, str] | None, record: PublishRecord | None
     """How far it is, where it went, or why it did not."""
     if progress is not None:
         share, words = progress
-        bar = f'<div class="bar"><div style="width:{share:.1%}"></div></div>'
-        return f'<div class="run">{bar}<div class="facts"><span>{escape(words)}</span></div></div>'
+        return f'<div class="run">{bar(share)}<div class="facts"><span>{escape(words)}</span></div></div>'
     if record is None:
         return ""
     if record.is_published:

@@ -8,7 +8,7 @@ from typing import Any
 from trainer.config import split_at_masks
 from trainer.runs.history import RunView
 from trainer.ui.charts import readable
-from trainer.ui.words import BUDGET_SPENT, NO_RUN, STATES, amount, change, duration
+from trainer.ui.words import BUDGET_SPENT, NO_RUN, STATES, amount, change, duration, with_labels
 
 PROBED_WORDS = 4
 
@@ -50,7 +50,8 @@ def _failure(view: RunView) -> str:
         return ""
     what, _, log = view.failure[0].partition("\n")
     details = f"<details><summary>Details</summary><pre>{escape(log)}</pre></details>" if log else ""
-    return f'<div class="failure" role="alert"><b>{escape(what)}</b> {escape(view.failure[1])}{details}</div>'
+    what, fix = (escape(with_labels(sentence)) for sentence in (what, view.failure[1]))
+    return f'<div class="failure" role="alert"><b>{what}</b> {fix}{details}</div>'
 
 
 def _progress(view: RunView) -> str:
@@ -70,10 +71,14 @@ def _progress(view: RunView) -> str:
         facts.append(f"{duration(view.remaining_seconds)} left")
     if view.tokens_per_second:
         facts.append(f"{view.tokens_per_second:,.0f} tokens/s")
+    return f'{bar(share)}<div class="facts">{"".join(f"<span>{fact}</span>" for fact in facts)}</div>'
+
+
+def bar(share: float) -> str:
+    """How far something is, 0..1."""
     return (
         f'<div class="bar" role="progressbar" aria-label="Progress" aria-valuemin="0" aria-valuemax="100" '
         f'aria-valuenow="{share * 100:.0f}"><div style="width:{share:.1%}"></div></div>'
-        f'<div class="facts">{"".join(f"<span>{fact}</span>" for fact in facts)}</div>'
     )
 
 
@@ -87,21 +92,23 @@ def _numbers(view: RunView) -> str:
     changed = "" if view.perplexity_change is None else f", {change(view.perplexity_change)}"
     return (
         '<div class="numbers">'
-        + _number("Loss", amount(loss, 3), f"{amount(view.loss_before, 3)} before")
-        + _number("Perplexity", amount(perplexity, 1), f"{amount(view.perplexity_before, 1)} before{changed}")
+        + figure("Loss", amount(loss, 3), f"{amount(view.loss_before, 3)} before")
+        + figure("Perplexity", amount(perplexity, 1), f"{amount(view.perplexity_before, 1)} before{changed}")
         + "</div>"
     )
 
 
-def _number(label: str, value: str, note: str) -> str:
-    return f'<div><span class="label">{label}</span><span class="value">{value}</span><span>{note}</span></div>'
+def figure(label: str, value: str, remark: str) -> str:
+    """A number in large type."""
+    label, value, remark = map(escape, (label, value, remark))
+    return f'<div><span class="label">{label}</span><span class="value">{value}</span><span>{remark}</span></div>'
 
 
 def _notes(view: RunView) -> str:
     notes = list(view.warnings)
     if view.state == "completed" and view.can_resume:
         notes.append(BUDGET_SPENT)
-    return "".join(f'<div class="warning">{escape(text)}</div>' for text in notes)
+    return "".join(f'<div class="warning">{escape(with_labels(text))}</div>' for text in notes)
 
 
 def _words(title: str, candidates: list[dict[str, Any]]) -> str:

@@ -13,8 +13,8 @@ from trainer.runs.label import LABEL_CHARACTERS
 from trainer.runs.ownership import OwnRuns
 from trainer.runs.view import RunView
 from trainer.ui.comparison import FEWEST, MOST, Comparison
-from trainer.ui.events import CHOSEN, QUEUED, QUIET, afterwards, spoken
-from trainer.ui.fill_mask_tab import tried
+from trainer.ui.events import CHOSEN, HIDDEN, QUEUED, QUIET, afterwards, spoken
+from trainer.ui.fill_mask_tab import ASK_IT, tried
 from trainer.ui.fine_tune_tab import FineTuneTab
 from trainer.ui.news import hidden_mark, mark_of
 from trainer.ui.runs_table import build_runs_table, news
@@ -22,7 +22,7 @@ from trainer.ui.visitors import Visitors
 from trainer.ui.words import NAME_INFO, RUN_ACTIONS, packed, really_delete
 
 POLL_SECONDS = 2.0  # while the tab is open
-SHOWN, HIDDEN = gr.update(visible=True), gr.update(visible=False)
+SHOWN = gr.update(visible=True)
 SAVE_IT = "document.querySelector('#save-zip').click()"
 SHOW_RUN = "document.querySelector('#run-panel').scrollIntoView({block: 'nearest'})"
 SHOW_COMPARISON = "document.querySelector('#comparison').scrollIntoView()"
@@ -78,7 +78,8 @@ class RunsTab:
         opened = click["open"](spoken(own(self.open)), chosen, [tabs, tune.live.watched], **QUEUED)
         opened = opened.success(*tune.live.news.asked, **QUIET)
         opened.success(None, None, None, js=afterwards(SHOW_RUN), **QUIET)
-        click["try"](spoken(own(self.try_model)), chosen, [tabs, *fill_form], **QUEUED)
+        tried_now = click["try"](spoken(own(self.try_model)), chosen, [tabs, *fill_form], **QUEUED)
+        tried_now.success(None, None, None, js=ASK_IT, **QUIET)
         click["copy"](
             spoken(own(lambda runs, ids: [_go_to("train"), *tune.filled(runs, self._one(runs, ids).id)])),
             chosen, [tabs, *tune.form], **QUEUED,

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import math
+import re
+from dataclasses import fields
+
+from trainer.config import TrainConfig
 
 TITLE = "Mask Studio"
 TAGLINE = "Teach a language model your text, then ask it to fill in the blanks."
@@ -48,6 +52,7 @@ UNKNOWN = "\u2013"
 ABOUT_SHARES = (
     "Bars show each word's share of what the given words have together; raw is its probability among all words."
 )
+ABOUT_PIECES = "Ordered by the mean probability of a token; bars show that of all tokens together."
 OTHER_TOKENS = (
     "The two models cut the text into different tokens, so their pseudo-perplexities don't compare; "
     "words are matched by their letters."
@@ -110,6 +115,15 @@ LABELS = {
 def label_of(field_name: str) -> str:
     """What a setting is called on the page."""
     return LABELS.get(field_name) or field_name.replace("_", " ").capitalize()
+
+
+# One word alone may be just that: only names that nobody takes for a word are replaced.
+_NAMES = re.compile(rf"\b({'|'.join(f.name for f in fields(TrainConfig) if '_' in f.name or f.name in LABELS)})\b")
+
+
+def with_labels(text: str) -> str:
+    """A sentence of the engine, with the settings in it called as their fields are."""
+    return _NAMES.sub(lambda found: label_of(found[0]), text)
 
 
 def duration(seconds: float | None) -> str:
