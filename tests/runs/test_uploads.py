@@ -12,7 +12,7 @@ from trainer.config import TrainConfig
 from trainer.errors import DataError
 from trainer.runs.folder import RunFolder
 from trainer.runs.manager import RunManager
-from trainer.runs.uploads import UPLOADS, keep_file, keep_files, keep_text, remove_unused
+from trainer.runs.uploads import UNUSED_SECONDS, UPLOADS, keep_file, keep_files, keep_text, remove_unused
 
 
 def brought_long_ago(home, text):
@@ -39,6 +39,20 @@ def test_text_that_no_run_learns_from_is_removed_after_an_hour(tmp_path):
     new = keep_text(tmp_path, "just now")
     remove_unused(tmp_path)
     assert used.exists() and new.exists() and not unused.parent.exists()
+
+
+def test_a_new_text_removes_those_nobody_uses_and_reads_the_settings_of_runs_once_an_hour(
+    tmp_path, opened_files, monkeypatch
+):
+    used, unused = brought_long_ago(tmp_path, "of a run"), brought_long_ago(tmp_path, "only looked at")
+    settings = learned_from(tmp_path, used).config
+    opened = opened_files(tmp_path)
+    for hour in (1, 2):
+        monkeypatch.setattr(time, "time", lambda hour=hour: 1e6 + hour * UNUSED_SECONDS)
+        for text in "ab":
+            assert keep_text(tmp_path, f"{text} {hour}").exists()
+        assert opened.count(str(settings)) == hour
+    assert used.exists() and not unused.exists()
 
 
 def test_text_that_is_brought_again_is_kept_for_another_hour(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import re
@@ -72,6 +73,12 @@ def remove_unused(home: Path) -> None:
                 shutil.rmtree(folder)
 
 
+@functools.lru_cache(maxsize=1)
+def _clear(home: Path, hour: int) -> None:
+    """What is unused goes while the page runs, too, and the settings of all runs are read for that once an hour."""
+    remove_unused(home)
+
+
 def _digest(source: Path) -> str:
     """The name of a file's content. Raises: DataError when it is empty or gone."""
     try:
@@ -88,6 +95,7 @@ def _digest(source: Path) -> str:
 def _keep(target: Path, write: Callable[[Path], object]) -> Path:
     with suppress(OSError):
         os.utime(target.parent)  # brought again, and so not to be removed for an hour
+    _clear(target.parents[2], int(time.time() / UNUSED_SECONDS))
     if not target.exists():
         draft = target.with_name(f".{target.name}.{os.getpid()}.{threading.get_ident()}")
         try:
