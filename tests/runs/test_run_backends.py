@@ -4,9 +4,10 @@ import sys
 
 import pytest
 
+from trainer.config import TrainConfig
 from trainer.errors import ConfigError
 from trainer.runs import backends
-from trainer.runs.backends import LocalDevices, LocalProcess, backend_of, visible_gpus
+from trainer.runs.backends import Backends, HubJob, LocalDevices, LocalProcess, backend_of, visible_gpus
 from trainer.runs.folder import RunFolder
 
 
@@ -44,6 +45,15 @@ def test_a_machine_without_a_driver_has_no_gpu_and_says_so_to_who_wants_several(
         backend_of({"MASK_STUDIO_BACKEND": "devices"})
     with pytest.raises(ConfigError, match="must be one of auto, process, devices"):
         backend_of({"MASK_STUDIO_BACKEND": "cloud"})
+
+
+@pytest.mark.parametrize(("gpus", "backend"), [(1, LocalProcess()), (4, LocalDevices(4))])
+def test_a_run_that_began_here_goes_on_here_though_new_ones_rent_a_machine(gpus, backend, driver, tmp_path):
+    driver(gpus)
+    backends, folder = Backends({"MASK_STUDIO_BACKEND": "job"}, "hf_token"), RunFolder(tmp_path)
+    assert (backends.of(folder), backends.secret(folder)) == (backend, "")
+    folder.write_config(TrainConfig(), backend=backends.check(backends.usual_key))
+    assert (backends.of(folder), backends.secret(folder)) == (HubJob("t4-small"), "hf_token")
 
 
 def test_a_launch_of_fewer_processes_than_there_are_gpus_would_be_an_error(tmp_path):

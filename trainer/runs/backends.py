@@ -113,7 +113,8 @@ class Backends:
 
     def of(self, folder: RunFolder) -> Backend:
         """That of a run. A job stays one where none can be had any more: its process will say so."""
-        key = folder.read_backend() or self.usual_key
+        here = DEVICES if isinstance(self.usual, HubJob) else self.usual_key  # whoever rents has the run say so
+        key = folder.read_backend() or here
         if key.startswith(JOB):
             return HubJob(key.removeprefix(JOB))
         if isinstance(self.usual, ZeroGpu):
