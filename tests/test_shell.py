@@ -254,6 +254,10 @@ AFTER_A_LOOK = {
     "unknown model": (("--model", "no such model"), "There is no model 'no such model'."),
     "unknown model of the Hub": (("--model", "nobody/nothing"), "neither a folder here nor could it be fetched"),
     "unknown dataset": (("--dataset", "no such file.txt"), "There is no file 'no such file.txt'."),
+    "endless name of a model": (("--model", "m" * 300), "There is no model 'mmm"),
+    "endless name of a dataset": (("--dataset", "d" * 300), "There is no data set 'ddd"),
+    "endless name of a file": (("--dataset", "d" * 300 + ".txt"), "There is no file 'ddd"),
+    "folder of nobody": (("--dataset", "~nobody/x.txt"), "There is no file '~nobody/x.txt'."),
     "unknown dataset of the Hub": (("--dataset", "nobody/nothing"), "'nobody/nothing'"),
     "unknown ending": (("--dataset", "text.pdf"), "'text.pdf' has an unknown ending."),
     "empty file": (("--dataset", "empty.txt"), "'empty.txt' is empty."),
@@ -335,10 +339,42 @@ def test_folder_that_holds_a_run_is_left_as_it_is(settings: list[str], shell: Sh
     assert made(here) == {here / "run", here / "run" / "events.jsonl"}
 
 
+@pytest.mark.parametrize("settings_there", ["", '{"name": "mine"}', "[1]"], ids=["none", "others", "a list"])
+def test_folder_of_the_user_is_left_as_it_is(
+    settings_there: str, settings: list[str], shell: Shell, here: Path
+) -> None:
+    for name in ("text", "tokenizer", "blocks"):
+        (here / name).mkdir()
+        (here / name / "mine.txt").write_text("mine", encoding="utf-8")
+    if settings_there:
+        (here / "config.json").write_text(settings_there, encoding="utf-8")
+    before = {path: path.is_file() and path.read_bytes() for path in made(here)}
+    assert_refused(shell("fit", *settings, "--output", "."), f"The folder {here.name!r} is not empty")
+    assert {path: path.is_file() and path.read_bytes() for path in made(here)} == before
+
+
+def test_start_that_broke_off_may_be_made_again_in_its_folder(settings: list[str], shell: Shell, here: Path) -> None:
+    (here / "run" / "ranks").mkdir(parents=True)
+    (here / "run" / "lock").touch()
+    (here / "run" / "config.json").write_text(TrainConfig().to_json(), encoding="utf-8")
+    assert shell("fit", *settings, "--max-steps", "1", "--output", "run").code == 0
+
+
 def test_output_that_is_a_file_is_refused(settings: list[str], shell: Shell, here: Path) -> None:
     (here / "run").write_text("mine", encoding="utf-8")
     assert_refused(shell("fit", *settings, "--output", "run"), "The folder 'run' can't be made: File exists.")
     assert (here / "run").read_text(encoding="utf-8") == "mine"
+
+
+def test_run_goes_on_from_another_folder_and_without_its_text(
+    settings: list[str], sample_text: Path, shell: Shell, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = Path(shutil.copy(sample_text, here / "notes.txt"))
+    shell("fit", *settings, "--dataset", "notes.txt", "--output", "run")
+    assert json.loads((here / "run" / "config.json").read_text(encoding="utf-8"))["dataset"] == str(text)
+    text.unlink()
+    monkeypatch.chdir("/")
+    assert shell("resume", str(here / "run")).code == 0
 
 
 def test_run_without_checkpoint_cannot_be_resumed(shell: Shell, here: Path) -> None:

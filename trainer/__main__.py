@@ -7,7 +7,7 @@ import contextlib
 import json
 import os
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -66,8 +66,13 @@ def fit_command(options: argparse.Namespace, out: TextIO) -> None:
         folder = RunFolder(home() / new_run_id(run_ids(home())))
     if is_main_process():
         with loading():
+            from trainer.engine.places import check_folder, local_path
             from trainer.engine.preparation import check_sources
+        check_folder(folder.path)
         check_sources(config)
+        # It may be resumed from another folder than this.
+        found = {name: local_path(getattr(config, name)) for name in ("model", "dataset")}
+        config = replace(config, **{name: str(path.absolute()) for name, path in found.items() if path})
         try:
             folder.write_config(config)
         except OSError as error:

@@ -11,6 +11,7 @@ import pytest
 from trainer.engine.kept_blocks import key_of
 from trainer.engine.loop import fit
 from trainer.engine.model import load_model
+from trainer.errors import DataError, RunError
 
 READING = "Reading the text"
 
@@ -106,6 +107,47 @@ def test_a_run_that_goes_on_does_not_read_its_text_again(run, stop_at):
     resumed = run("run", resume=True)
     assert not has_read(resumed)
     assert learned(resumed)[-1] == learned(unbroken)[-1]
+
+
+@pytest.mark.parametrize("became", ["gone", "other"])
+def test_a_run_goes_on_with_its_own_blocks_whatever_became_of_its_text(became, run, stop_at):
+    unbroken = run("unbroken")
+    run("run", should_stop=stop_at(3))
+    shutil.rmtree(run.home / "unbroken")
+    run.text.unlink()
+    if became == "other":
+        run.text.write_text("Quite another text.\n")
+    assert learned(run("run", resume=True))[-1] == learned(unbroken)[-1]
+
+
+def test_own_blocks_of_other_settings_are_not_taken(run, stop_at):
+    run("run", should_stop=stop_at(3))
+    run.text.unlink()
+    with pytest.raises(DataError):
+        run("run", resume=True, block_size=16)
+    assert (run.home / "run" / "blocks" / "blocks.json").exists()  # a failed attempt is not the last
+
+
+def test_a_text_that_is_gone_has_no_key(tiny_config, tiny_model):
+    assert key_of(tiny_config(dataset="/no/such.txt"), load_model(str(tiny_model("roberta"))).tokenizer) is None
+
+
+def test_a_text_that_lies_in_the_folder_of_its_run_stays_there(run, tiny_config, sample_text):
+    text = run.home / "run" / "text" / "notes.txt"
+    text.parent.mkdir(parents=True)
+    shutil.copy(sample_text, text)
+    (run.home / "run" / "config.json").write_text(tiny_config().to_json())
+    fit(tiny_config(dataset=str(text), max_steps=1), output_dir=run.home / "run")
+    assert text.exists()
+
+
+def test_a_folder_that_is_not_empty_and_no_run_is_left_as_it_is(run):
+    mine = run.home / "run" / "blocks" / "mine.txt"
+    mine.parent.mkdir(parents=True)
+    mine.write_text("mine")
+    with pytest.raises(RunError, match="'run' is not empty, and not that of a run"):
+        run("run")
+    assert list((run.home / "run").rglob("*")) == [mine.parent, mine]
 
 
 def test_a_refused_start_leaves_the_blocks_of_the_run_that_is_there(run):

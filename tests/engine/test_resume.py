@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import shutil
 
 import pytest
 import safetensors.torch
@@ -95,9 +96,11 @@ def test_a_run_does_not_go_on_with_another_text(tiny_config, sample_text, tmp_pa
     text.write_text(sample_text.read_text())
     settings = tiny_config(dataset=str(text), save_steps=4)
     fit(settings, output_dir=tmp_path / "run")
+    shutil.rmtree(tmp_path / "run/blocks")
     text.write_text(sample_text.read_text().replace("the", "a"))
     with pytest.raises(RunError, match="no longer the one this run began with"):
         fit(settings, collected.append, output_dir=tmp_path / "run", resume=True)
+    shutil.rmtree(tmp_path / "run/blocks")
     text.unlink()
     with pytest.raises(DataError):
         fit(settings, collected.append, output_dir=tmp_path / "run", resume=True)

@@ -18,7 +18,7 @@ def in_words(error: BaseException, config: TrainConfig) -> TrainingError | None:
     """The error a user can mend, or None for what is a bug."""
     if is_out_of_memory(error):
         return out_of_memory(config)
-    if any(is_full_disk(cause) for cause in _chain(error)):
+    if is_full_disk(error):
         return TrainingError(
             "The disk is full.", "Make room and resume: the model and the checkpoint from before are kept."
         )
@@ -44,7 +44,9 @@ def is_out_of_memory(error: BaseException) -> bool:
 def is_full_disk(error: BaseException) -> bool:
     """Whether there was no room left on the disk."""
     # The writer of safetensors tells the system's number in its text alone.
-    return getattr(error, "errno", None) in DISK_FULL or "No space left on device" in str(error)
+    return any(
+        getattr(cause, "errno", None) in DISK_FULL or "No space left on device" in str(cause) for cause in _chain(error)
+    )
 
 
 def _is_lost_rank(error: BaseException) -> bool:

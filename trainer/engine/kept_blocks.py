@@ -21,6 +21,7 @@ from huggingface_hub import HfApi
 from trainer.config import TrainConfig
 from trainer.engine.blocks import Blocks, digest_of, open_blocks
 from trainer.engine.checkpoint import link, replace_folder, write_json
+from trainer.engine.places import local_path
 from trainer.presets import BUNDLED_DATASET, is_hub_id
 
 BLOCKS = "blocks"  # the folder's name in that of a run
@@ -68,13 +69,17 @@ def keep(cut: Cut, key: str | None, run: Path) -> None:
     os.replace(unfinished, run / BLOCKS / MANIFEST)
 
 
-def kept(key: str | None, run: Path) -> Cut | None:
-    """The blocks of that key: the run's own, or those of a run beside it, which it then has, too."""
-    for folder in _folders(run) if key else ():
+def kept(key: str | None, run: Path, begun: list[str] | None = None) -> Cut | None:
+    """The blocks of that key: the run's own, or those of a run beside it, which it then has, too.
+
+    Of its own, those whose digests are `begun` are right as well: whatever the text is now, it began with them.
+    """
+    for folder in _folders(run):
         record = _read(folder / MANIFEST)
-        if record.get("key") != key:
-            continue
         try:
+            own = folder.parent == run and [record[part]["digest"] for part in PARTS] == begun
+            if not own and (key is None or record["key"] != key):
+                continue
             if any(digest_of(folder / f"{part}.ids") != record[part]["digest"] for part in PARTS):
                 continue
             if folder.parent != run:
@@ -101,8 +106,10 @@ def _read(manifest: Path) -> dict[str, Any]:
 
 def _digest_of_source(dataset: str) -> str:
     """Of all bytes of a text, or the Hub's own name for a revision of a data set."""
-    path = BUNDLED_DATASET if dataset == "bundled" else Path(dataset).expanduser()
-    if not path.exists() and is_hub_id(dataset):
+    path = BUNDLED_DATASET if dataset == "bundled" else local_path(dataset)
+    if path is None:
+        if not is_hub_id(dataset):
+            raise FileNotFoundError(dataset)
         return f"{dataset} {HfApi().dataset_info(dataset, timeout=REVISION_SECONDS).sha}"
     digest = hashlib.sha256()
     for file in sorted(path.rglob("*")) if path.is_dir() else [path]:

@@ -15,10 +15,11 @@ from accelerate.utils import InitProcessGroupKwargs
 from trainer.config import TrainConfig
 from trainer.engine import hardware
 from trainer.engine.checkpoint import newest_checkpoint, read_state
-from trainer.engine.failures import in_words
+from trainer.engine.failures import in_words, is_full_disk
 from trainer.engine.kept_blocks import BLOCKS
+from trainer.engine.places import check_folder
 from trainer.engine.preparation import TEXT, TOKENIZER, Stopped, prepare
-from trainer.engine.snapshot import check_snapshot, global_batch_of, restore_snapshot, save_snapshot
+from trainer.engine.snapshot import check_snapshot, global_batch_of, restore_snapshot, save_snapshot, text_of
 from trainer.engine.training import Training
 from trainer.engine.versions import versions
 from trainer.errors import RunError, TrainerError
@@ -26,6 +27,7 @@ from trainer.events import SAVING, Emit, Event, Failed, Finished, Paused, PhaseC
 
 PREPARATION_TIME = timedelta(hours=12)  # the other ranks wait while the first one reads and cuts the text
 EARLY = ("stopped", "time_budget")
+CHECKPOINTS = "checkpoints"
 PATIENT_SECONDS = 3.0  # a stopped run is evaluated once more if that takes no longer
 
 
@@ -63,12 +65,16 @@ def fit(
     folder = Path(output_dir)
     try:
         config.check()
-        if not resume and any((folder / made).exists() for made in ("checkpoints", "model")):
+        if not resume and any((folder / made).exists() for made in (CHECKPOINTS, "model")):
             raise RunError(f"The folder {folder.name!r} already holds a run.", "Resume it, or choose another one.")
+        if not resume:
+            check_folder(folder)
         try:
             return _fit(config, emit, should_stop, should_pause, folder, resume)
-        except Exception:  # before the last words, for which a full disk may have no room
-            shutil.rmtree(folder / BLOCKS, ignore_errors=True)
+        except Exception as error:
+            # Who resumes it needs the blocks, even without the text; but a full disk has no room for the last words.
+            if is_full_disk(error) or not (resume or (folder / CHECKPOINTS).exists()):
+                shutil.rmtree(folder / BLOCKS, ignore_errors=True)
             raise
         finally:
             shutil.rmtree(folder / TEXT, ignore_errors=True)
@@ -91,7 +97,7 @@ def _fit(
 ) -> Finished | Paused:
     began = time.monotonic()
     warnings: list[str] = []
-    checkpoint = newest_checkpoint(output_dir / "checkpoints", warnings.append) if resume else None
+    checkpoint = newest_checkpoint(output_dir / CHECKPOINTS, warnings.append) if resume else None
     state = read_state(checkpoint) if checkpoint else {}
     if checkpoint:
         check_snapshot(checkpoint, state)
@@ -130,6 +136,7 @@ def _fit(
                 should_stop,
                 precision=chosen.precision,
                 global_batch=global_batch_of(state) or share * accelerator.num_processes,
+                begun=text_of(state, config),
             )
     except Stopped:
         return _end("stopped", state.get("step", 0), state.get("elapsed_seconds", 0.0), emit, output_dir)

@@ -27,7 +27,7 @@ from trainer.errors import ConfigError, DataError, ModelError, PredictionError
 from trainer.events import Emit, PhaseChanged, Planned, Warned
 from trainer.presets import MULTILINGUAL, title_of
 
-TEXT = "text"  # folder of what is unpacked and parsed, until it is blocks
+TEXT = ".text"  # folder of what is unpacked and parsed, until it is blocks: no user calls one of theirs so
 COMPILED_STEPS, COMPILED_SECONDS = 5000, 1800.0  # of a run that is worth the minute or two that compiling takes
 MANY_UNKNOWN, MOST_UNKNOWN = 0.01, 0.5  # shares of the tokens: a warning, a refusal
 TOKENIZER = "tokenizer"  # folder of a tokenizer made for this run
@@ -66,11 +66,13 @@ def prepare(
     precision: str = "float32",
     global_batch: int | None = None,
     sample_bytes: int | None = None,
+    begun: list[str] | None = None,
 ) -> Prepared:
     """Loads or makes the model, reads the text and cuts it into blocks, if they are not there from a run before.
 
     `global_batch` is what one process takes when None; `should_stop` is asked now and then; with `sample_bytes` only
-    the beginning of a large text is read. Raises: DataError, ModelError, ConfigError; Stopped.
+    the beginning of a large text is read. A run that goes on has `begun` with blocks of these digests, and takes those
+    it kept, whatever became of its text. Raises: DataError, ModelError, ConfigError; Stopped.
     """
 
     @functools.cache
@@ -95,7 +97,7 @@ def prepare(
         except PredictionError as error:
             raise ConfigError([f"probe_text can't be asked: {error.what}"]) from error
     key = None if sample_bytes else key_of(config, model.tokenizer)
-    cut = kept(key, output_dir)
+    cut = kept(key, output_dir, begun)
     if not cut:
         documents, *parts = read()
         emit(PhaseChanged(phase="Cutting the text into blocks"))

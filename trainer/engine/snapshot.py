@@ -21,6 +21,7 @@ from safetensors.torch import save_model as save_weights
 from trainer.config import TrainConfig
 from trainer.engine import sharding
 from trainer.engine.checkpoint import STATE, save_checkpoint, take_back, write_json
+from trainer.engine.kept_blocks import DECIDING
 from trainer.engine.training import Training
 from trainer.engine.versions import differences, versions
 from trainer.errors import RunError
@@ -104,6 +105,13 @@ def global_batch_of(state: dict[str, Any]) -> int | None:
         return state.get("global_batch")
     config = state["config"]
     return config["per_device_train_batch_size"] * config["gradient_accumulation_steps"] * state["processes"]
+
+
+def text_of(state: dict[str, Any], config: TrainConfig) -> list[str] | None:
+    """The digests of the blocks that a run began with; None without a checkpoint, or where it now cuts others."""
+    then = state.get("config", {})
+    same = all(then.get(name) == getattr(config, name) for name in (*DECIDING, "model", "from_scratch"))
+    return state.get("text") if same else None
 
 
 def restore_snapshot(training: Training, folder: Path, state: dict[str, Any]) -> None:
