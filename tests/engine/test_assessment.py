@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from trainer.engine.assessment import assess
+from trainer.engine.cloze import score_cloze
 from trainer.engine.documents import load_documents
 from trainer.engine.loop import fit
 from trainer.errors import DataError
@@ -43,6 +44,17 @@ def test_blocks_are_no_longer_than_the_model_reads(tiny_config):
 def test_nothing_to_score_is_refused_in_a_sentence(tiny_config):
     with pytest.raises(DataError, match="no token"):
         assess(tiny_config(test_size=0.0), held_out_only=True)
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["", "[]", '{"text": "_"}', '{"text": 1, "expected": []}', '{"text": "_", "expected": "a"}',
+     '{"text": "_", "expected": [100]}'],
+)  # fmt: skip
+def test_what_is_no_cloze_set_is_refused_in_a_sentence(line, tiny_config, tmp_path):
+    (tmp_path / "cloze.jsonl").write_text(line)
+    with pytest.raises(DataError, match=r"'cloze\.jsonl' is no cloze set"):
+        score_cloze(tiny_config(), tmp_path / "cloze.jsonl")
 
 
 def test_no_event_counts_more_tokens_than_there_are(tiny_config, tmp_path, collected):

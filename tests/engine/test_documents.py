@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import pathlib
 
 import datasets
 import pytest
 
 from trainer.config import TrainConfig
 from trainer.engine.columns import text_columns, texts_at
-from trainer.engine.documents import load_documents
+from trainer.engine.documents import check_documents, load_documents
 from trainer.engine.sources import streamed
 from trainer.errors import DataError
 
@@ -247,6 +248,17 @@ def test_an_unknown_hub_id_without_network_is_a_sentence(name):
 def test_what_is_neither_file_nor_hub_id_is_refused(name):
     with pytest.raises(DataError, match=r"There is no (data set|file)"):
         read(name)
+
+
+@pytest.mark.parametrize("look", [load_documents, check_documents])
+def test_a_file_that_may_not_be_read_is_a_sentence(look, written, monkeypatch):
+    def refused(*arguments, **options):
+        raise PermissionError(13, "Permission denied")
+
+    path = written("a.txt", "one\ntwo\n")
+    monkeypatch.setattr(pathlib.Path, "open", refused)
+    with pytest.raises(DataError, match=r"'a\.txt' may not be read by you"):
+        look(TrainConfig(dataset=str(path)))
 
 
 def test_batches_give_the_chosen_documents_in_order(written):

@@ -39,8 +39,10 @@ def _rank(model: MaskedLanguageModel, text: str, expected: list[str]) -> int:
 def _questions(path: Path) -> list[dict[str, Any]]:
     try:
         questions = [json.loads(line) for line in path.read_text("utf-8").splitlines() if line.strip()]
-        if not questions or not all(isinstance(q["text"], str) and isinstance(q["expected"], list) for q in questions):
+        if not questions or not all(isinstance(q["expected"], list) for q in questions):
             raise ValueError("no questions in it")
+        if not all(isinstance(text, str) for q in questions for text in (q["text"], *q["expected"])):
+            raise ValueError("what stands in it is not all text")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(
             f"{path.name!r} is no cloze set: {error}.",

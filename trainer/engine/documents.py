@@ -15,7 +15,8 @@ from datasets import Dataset
 from trainer.config import TrainConfig
 from trainer.engine.gate import admit
 from trainer.engine.mapped import stretches
-from trainer.engine.sources import Texts, read_texts, title_of_source
+from trainer.engine.places import local_path
+from trainer.engine.sources import Texts, in_words, read_texts, title_of_source
 from trainer.errors import DataError
 
 WORD_CHARACTERS = 40  # longer ones are sentences of a language that puts no spaces between words
@@ -64,9 +65,10 @@ def load_documents(config: TrainConfig, scratch: Path | None = None, *, sample_b
 def check_documents(config: TrainConfig) -> None:
     """Judges every byte of the source, but parses only its beginning. Raises: DataError."""
     with tempfile.TemporaryDirectory(prefix="mask-studio-") as folder:
-        path = Path(config.dataset).expanduser()
-        if config.dataset != "bundled" and path.is_file():
-            admit(path, Path(folder) / "judged")
+        path = local_path(config.dataset)
+        if path and path.is_file():
+            with in_words(config, config.split):
+                admit(path, Path(folder) / "judged")
         check_length(load_documents(config, Path(folder), sample_bytes=LOOK_BYTES))
 
 

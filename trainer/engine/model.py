@@ -15,6 +15,7 @@ from trainer.engine.architectures import ARCHITECTURES
 from trainer.engine.download import download
 from trainer.engine.failures import blamed_on_model
 from trainer.engine.last_layer import LastLayer
+from trainer.engine.places import local_path
 from trainer.engine.preflight import check_folder, open_config
 from trainer.engine.tokenizer import check_tokenizer, save_tokenizer
 from trainer.errors import ModelError, PredictionError
@@ -162,8 +163,8 @@ def find_model(name: str) -> Path:
     """The folder of a model: bundled, a path, or fetched from the Hub. Raises: ModelError."""
     if name == "bundled":
         return BUNDLED_MODEL
-    path = Path(name).expanduser()
-    if name and path.is_dir():
+    path = local_path(name)
+    if path and path.is_dir():
         return path
     if not is_hub_id(name):
         raise ModelError(f"There is no model {name!r}.", "Give 'bundled', a Hub id (owner/name), or a model folder.")

@@ -16,6 +16,7 @@ from datasets import Dataset
 from trainer.config import TrainConfig
 from trainer.engine.columns import find_columns, only_text
 from trainer.engine.gate import admit, knows
+from trainer.engine.places import local_path
 from trainer.errors import DataError
 from trainer.presets import BUNDLED_DATASET, is_hub_id
 
@@ -42,10 +43,10 @@ def read_texts(config: TrainConfig, split: str, folder: Path, sample_bytes: int 
     With `sample_bytes`, of a large source only the beginning. Raises: DataError.
     """
     datasets.disable_progress_bars()
-    path = Path(config.dataset).expanduser()
-    if config.dataset != "bundled" and path.is_file():
+    path = local_path(config.dataset)
+    if path and path.is_file():
         return _of_file(config, path, split, folder, sample_bytes)
-    with _in_words(config, split):
+    with in_words(config, split):
         rows = _rows(config, path, split, sample_bytes)
         if not len(rows):
             raise DataError(f"The split {split!r} is empty.", "Choose a slice with rows in it.")
@@ -56,7 +57,7 @@ def read_texts(config: TrainConfig, split: str, folder: Path, sample_bytes: int 
 def _of_file(config: TrainConfig, path: Path, split: str, folder: Path, sample_bytes: int | None) -> Texts:
     """Each file by itself, for their columns may differ; what is packed together is one source."""
     tables, found, read, whole = [], {}, 0.0, 0.0
-    with _in_words(config, split):
+    with in_words(config, split):
         for file in admit(path, folder, sample_bytes=sample_bytes):
             cache = folder / f"cache-{file.path.name}"
             rows = datasets.load_dataset(
@@ -76,12 +77,12 @@ def _of_file(config: TrainConfig, path: Path, split: str, folder: Path, sample_b
         return Texts(datasets.concatenate_datasets(chosen), ", ".join(found), read / whole)
 
 
-def _rows(config: TrainConfig, path: Path, split: str, sample_bytes: int | None) -> Dataset:
+def _rows(config: TrainConfig, path: Path | None, split: str, sample_bytes: int | None) -> Dataset:
     if config.dataset == "bundled":
         return datasets.load_dataset("json", data_files=str(BUNDLED_DATASET / "train.jsonl"), split=split)
-    if path.is_dir():
+    if path and path.is_dir():
         return datasets.load_dataset(str(path), name=config.dataset_config, split=split)
-    if path.suffix and knows(path.name):
+    if knows(config.dataset):
         raise DataError(f"There is no file {config.dataset!r}.", "Check the path.")
     if not is_hub_id(config.dataset):
         fix = "Give 'bundled', a Hub id (owner/name), or a file."
@@ -121,7 +122,7 @@ def streamed(source: str, name: str | None, split: str, start: int, count: int) 
 
 
 @contextmanager
-def _in_words(config: TrainConfig, split: str) -> Iterator[None]:
+def in_words(config: TrainConfig, split: str) -> Iterator[None]:
     """The data library's many ways to fail, as sentences."""
     what = f"The data set {title_of_source(config)}"
     try:
@@ -133,6 +134,8 @@ def _in_words(config: TrainConfig, split: str) -> Iterator[None]:
         raise DataError(f"{what} was not found on the Hub.", "Check the name; private ones need HF_TOKEN.") from error
     except (ConnectionError, TimeoutError) as error:
         raise DataError(f"{what} could not be fetched.", "Is the Hugging Face Hub in reach?") from error
+    except PermissionError as error:
+        raise DataError(f"{what} may not be read by you.", "Change its permissions, or choose another.") from error
     except MemoryError as error:
         raise DataError(f"{what} does not fit into memory.", "Take a part of it.") from error
     except READING as error:
@@ -170,5 +173,5 @@ def _listed(names: str) -> str:
 
 def title_of_source(config: TrainConfig) -> str:
     """The data set as a user knows it: a file without the folders it lies in."""
-    path = Path(config.dataset).expanduser()
-    return repr(path.name if path.exists() else config.dataset)
+    path = local_path(config.dataset)
+    return repr(path.name if path else config.dataset)
