@@ -15,6 +15,7 @@ import torch
 
 PRODUCTS_OF_A_THREAD = 1 << 29  # some 10 ms; for less, a further one is not worth its waking up in every layer
 
+
 @dataclass(frozen=True, slots=True)
 class Hardware:
     """What computes, and how."""
