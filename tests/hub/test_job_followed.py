@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,6 +18,7 @@ from trainer.config import TrainConfig
 from trainer.errors import HubError
 from trainer.events import Event, Finished, PhaseChanged, RunStarted, StepLogged, Warned, encode
 from trainer.jobs import remote
+from trainer.jobs.parcel import Parcel
 from trainer.jobs.record import JobRecord, read_record
 from trainer.jobs.remote import FOUND, SENDING, RemoteRun
 from trainer.runs.folder import RunFolder
@@ -51,6 +55,7 @@ class Hub:
         self.ordered: list[dict[str, Any]] = []
         self.status = 0  # of the answer to an order, which is carried out nevertheless
         self.is_gone = False  # the job, or its repository
+        self.cancelled = 0  # the status of the answer to who would end the job; 0 where all is well
 
     def inspect_job(self, **which: Any) -> Any:
         if self.is_gone:
@@ -64,6 +69,8 @@ class Hub:
 
     def cancel_job(self, **which: Any) -> None:
         self.asked.append("cancel")
+        if self.cancelled:
+            raise refused(self.cancelled)
 
     def create_commit(self, repo: str, operations: list[Any], **said: Any) -> Any:
         self.asked += [change.path_in_repo for change in operations if change.path_in_repo == "stop"]
@@ -166,11 +173,34 @@ def test_only_a_refusal_says_that_no_job_was_begun(
         assert read_record(folder) is None
 
 
-def test_a_job_that_is_gone_leaves_nothing_that_would_keep_the_run(
-    folder: RunFolder, follow: Callable[[], None], hub: Hub
+@pytest.mark.parametrize(("cancelled", "is_kept"), [(0, False), (404, False), (503, True)])
+def test_what_is_gone_leaves_no_job_and_nothing_that_would_keep_the_run(
+    cancelled: int, is_kept: bool, folder: RunFolder, follow: Callable[[], None], hub: Hub
 ) -> None:
     RECORD.write(folder)
-    hub.is_gone = True
+    hub.is_gone, hub.cancelled = True, cancelled
     with pytest.raises(HubError, match="gone from the Hub"):
         follow()
-    assert not folder.has_job() and RunReader(folder).read().state == "failed"
+    assert hub.asked == ["cancel"] and RunReader(folder).read().state == "failed"
+    assert folder.has_job() is is_kept  # while a job may still cost money
+
+
+def test_a_record_that_lacks_something_is_as_none(folder: RunFolder, follow: Callable[[], None], hub: Hub) -> None:
+    folder.job.write_text('{"key": "a-key", "repo": "alice/otter"}', encoding="utf-8")
+    hub.logs = [lines(BEGUN, FINISHED)]
+    follow()
+    assert len(hub.ordered) == 1 and RunReader(folder).read().state == "completed"
+
+
+def test_a_full_disk_is_not_taken_for_a_hub_out_of_reach(
+    folder: RunFolder, follow: Callable[[], None], hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*given: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    RECORD.write(folder)
+    hub.logs = [lines(BEGUN, replace(FINISHED, model="model"))]
+    monkeypatch.setattr(Parcel, "fetch_model", full)
+    with pytest.raises(HubError, match="The disk is full here"):
+        follow()
+    assert folder.has_job()

@@ -37,7 +37,7 @@ class JobRecord:
 
 def read_record(folder: RunFolder) -> JobRecord | None:
     """The job of a run that is on, or may be; None when there is none."""
-    with suppress(OSError, ValueError, TypeError, RecursionError):
+    with suppress(OSError, ValueError, TypeError, KeyError, RecursionError):
         values = json.loads(folder.job.read_text(encoding="utf-8"))
         return JobRecord(**{f.name: str(values[f.name])[:MOST_CHARACTERS] for f in fields(JobRecord)})
     return None

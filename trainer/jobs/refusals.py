@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+
 from huggingface_hub.errors import HfHubHTTPError, HTTPError, OfflineModeIsEnabled
 
 from trainer.errors import HubError
@@ -14,6 +16,7 @@ NO_TOKEN = (
 NO_CREDIT = ("This account has no credit for Hugging Face Jobs.", "Add some at huggingface.co/settings/billing.")
 NO_NETWORK = ("The Hub can't be reached.", "Resume the run when the network is back: a job that has begun goes on.")
 DAMAGED = ("The model that came back is not the one that was sent.", "Resume the run: it is fetched again.")
+DISK_FULL = ("The disk is full here.", "Make room, and resume the run: a job that has begun goes on.")
 LEFT = ("The run was ended from outside before its job began.", "Resume it, or start it again.")
 NO_LAST_WORD = "Look at its log; give the run more time, or choose other hardware or settings."
 
@@ -26,6 +29,8 @@ def in_words(error: Exception, secret: str) -> tuple[HubError, bool]:
         return _of_status(status, f" It says: {said}" if said else ""), status in PASSING_STATUS or status >= 500
     if isinstance(error, OfflineModeIsEnabled):
         return HubError(*OFFLINE), False
+    if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
+        return HubError(*DISK_FULL), False
     if isinstance(error, (HTTPError, OSError)):
         return HubError(*NO_NETWORK), True
     said = str(error).replace(secret, "***")[:300]

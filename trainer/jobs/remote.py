@@ -71,7 +71,7 @@ class RemoteRun:
         except CLIENT_ERRORS as error:
             refusal, _ = refusals.in_words(error, self._token)
             if isinstance(error, HfHubHTTPError) and error.response.status_code == 404:
-                self._folder.job.unlink(missing_ok=True)  # so that the run can be begun again
+                self._forget()
         except TrainerError as error:
             refusal = error
         else:
@@ -182,6 +182,16 @@ class RemoteRun:
 
     def _cancel(self, record: JobRecord) -> None:
         self._api.cancel_job(job_id=record.id, namespace=record.owner)
+
+    def _forget(self) -> None:
+        """Job or repository are gone, so that the run can be begun again; should it be the latter, the job goes too."""
+        try:
+            if (record := read_record(self._folder)) and record.id:
+                self._cancel(record)
+        except CLIENT_ERRORS as error:
+            if refusals.in_words(error, self._token)[1]:
+                return  # it may cost money yet: who resumes the run tries once more
+        self._folder.job.unlink(missing_ok=True)
 
     def _ending(self, record: JobRecord, stage: str, message: str) -> Event:
         if stage == "COMPLETED" and isinstance(self._last, Finished):
