@@ -79,6 +79,11 @@ def test_no_file_is_read_that_was_not_uploaded(session_app: Any, client: Any, tm
     assert "event: error" in said and "swordfish" not in said
 
 
+def test_an_address_in_a_files_place_is_not_fetched(client: Any) -> None:
+    there = {"path": "https://example.com/large.txt", "meta": {"_type": "gradio.FileData"}}
+    assert "no address is fetched" in refusal(client, there, "bundled", 1, api_name="/fill_file")
+
+
 @pytest.mark.parametrize("top_k", [0, -1, 10**9, 2.5, "five", None, [5], True])
 @pytest.mark.parametrize("api_name", ["/fill_mask", "/fill_jointly"])
 def test_a_number_that_makes_no_sense_gets_a_sentence(client: Any, api_name: str, top_k: Any) -> None:

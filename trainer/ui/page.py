@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from gradio import processing_utils
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
@@ -100,7 +101,13 @@ def build_page(
         offer_models(visitors, tune.model)
     page.queue(max_size=64)
     page._queue.sleep_when_free = QUEUE_SECONDS
+    processing_utils.async_ssrf_protected_download = _fetch_nothing
     return page
+
+
+async def _fetch_nothing(url: str, cache_dir: str) -> str:
+    """For Gradio's own, which takes any address in a file's place and holds all of what is there in memory."""
+    raise gr.Error("Upload the file itself: no address is fetched.", print_exception=False)
 
 
 def launch_settings(
