@@ -262,6 +262,19 @@ def test_every_better_model_is_published_until_the_run_is_over(
     assert len(hub.repos["alice/otter"].commits) == 3
 
 
+def test_a_model_that_could_not_be_published_is_told_while_a_better_one_is_waited_for(
+    hub: Any, publisher: Publisher, run: Path, request_for: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(publish, "FOLLOW_SECONDS", 0.02)
+    over = threading.Event()
+    publisher.begin(request_for(), "hf_read_of_alice", over.is_set)
+    try:
+        wait(lambda: publisher.progress(run) == (0.0, "This token may only read. Waiting for a better model"), 5.0)
+    finally:
+        over.set()
+        wait(lambda: publisher.progress(run) is None)
+
+
 def test_the_shell_pushes_every_evaluation_until_the_run_is_over(
     hub: Any, publisher: Publisher, run: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:

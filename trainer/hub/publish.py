@@ -80,9 +80,11 @@ class Publisher:
             while True:
                 last, stamp = is_over(), _stamp(request.folder)
                 if stamp or last:
-                    with suppress(HubError):  # it is in the record, and the next model may have more luck
+                    try:
                         self._publish(request, token, tell)
                         tell(1.0, "Published. Waiting for a better model")
+                    except HubError as error:  # it is in the record, and the next model may have more luck
+                        tell(0.0, f"{error.what} Waiting for a better model")
                 if last:
                     break
                 while _stamp(request.folder) == stamp and not is_over():
