@@ -11,10 +11,11 @@ import torch
 import transformers
 
 from trainer.config import TrainConfig
-from trainer.engine import loop, training
+from trainer.engine import evaluation, loop, training
 from trainer.engine.loop import fit
 from trainer.engine.masking import HELD_OUT_EPOCH, Masking
 from trainer.engine.model import load_model
+from trainer.engine.pace import Pace
 from trainer.errors import ConfigError, DataError, TrainerError, TrainingError
 from trainer.events import (
     CheckpointSaved,
@@ -195,6 +196,17 @@ def test_a_run_ends_when_its_time_is_over(tiny_config, tmp_path, collected):
     finished = fit(tiny_config(max_steps=10**6, max_seconds=1), collected.append, output_dir=tmp_path)
     assert finished.reason == "time_budget" and 0 < finished.step < 10**6
     assert steps(CheckpointSaved, collected)[-1] == finished.step
+
+
+def test_an_evaluation_longer_than_the_time_budget_is_left_and_the_model_is_kept(
+    tiny_config, tmp_path, collected, monkeypatch
+):
+    monkeypatch.setattr(evaluation, "ASKED_SECONDS", 0.0)
+    monkeypatch.setattr(Pace, "spent_seconds", property(lambda pace: 2e5))
+    finished = fit(tiny_config(max_seconds=1e5), collected.append, output_dir=tmp_path)
+    assert (finished.reason, finished.step, finished.model) == ("time_budget", 0, "model")
+    assert steps(CheckpointSaved, collected) == [0] and not of(Evaluated, collected)
+    assert "has not been measured" in of(Warned, collected)[0].message
 
 
 @pytest.mark.parametrize("step", [1, 4])

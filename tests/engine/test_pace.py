@@ -72,10 +72,20 @@ def test_a_slow_first_step_is_forgotten(clock):
     assert not run.is_out_of_time()
 
 
-def test_an_evaluation_out_of_turn_must_fit_patience_and_budget(clock):
+@pytest.mark.parametrize(("evaluation_seconds", "over_after"), [(0.0, 56.0), (4.0, 51.2), (40.0, 56.0)])
+def test_a_budget_leaves_time_for_an_evaluation_that_takes_a_small_share_of_it(evaluation_seconds, over_after, clock):
     run = Pace(clock.now, 60.0, checkpoint_bytes=0)
-    run.evaluation_seconds = 2.0
-    assert run.has_time_to_evaluate(3.0)
-    assert not run.has_time_to_evaluate(1.0)
-    clock.now += 59
-    assert not run.has_time_to_evaluate(3.0)
+    run.evaluation_seconds = evaluation_seconds
+    run.note_step(1.0)
+    for seconds in (-0.1, 0.1):
+        clock.now = 1000.0 + over_after + seconds
+        assert run.is_out_of_time() is (seconds > 0)
+
+
+def test_a_budget_is_over_when_it_has_left_what_a_save_takes_even_before_the_first_step(clock):
+    run, endless = (Pace(clock.now, most, checkpoint_bytes=0) for most in (60.0, None))
+    run.note_save(10.0)
+    clock.now += 49
+    assert not run.is_over() and run.seconds_left == 11.0
+    clock.now += 2
+    assert run.is_over() and not run.is_out_of_time() and not endless.is_over()

@@ -10,7 +10,7 @@ import pytest
 import safetensors.torch
 import torch
 
-from trainer.engine import pace, training
+from trainer.engine import evaluation, loop, pace, training
 from trainer.engine.checkpoint import MANIFEST, STATE, read_state, save_checkpoint
 from trainer.engine.loop import fit
 from trainer.engine.snapshot import global_batch_of
@@ -234,6 +234,35 @@ def test_other_versions_and_settings_than_those_of_the_checkpoint_are_named(conf
         f"The checkpoint was made with torch 1.0, this is {torch.__version__}.",
         "Since the checkpoint, max_steps was changed from 6 to 7.",
     ]
+
+
+@pytest.mark.parametrize("patience", [0.0, 60.0])
+def test_a_stop_in_an_evaluation_saves_at_once_and_who_resumes_the_run_begins_it_again(
+    patience, config, tmp_path, monkeypatch
+):
+    whole, parts, evaluated = [], [], []
+    settings, evaluate = config(eval_steps=6), training.Training.evaluate
+
+    def noted(self, why_leave):
+        evaluated.append(self.step)
+        return evaluate(self, why_leave)
+
+    monkeypatch.setattr(evaluation, "ASKED_SECONDS", 0.0)
+    monkeypatch.setattr(loop, "PATIENT_SECONDS", patience)
+    monkeypatch.setattr(training.Training, "evaluate", noted)
+    fit(settings, whole.append, output_dir=tmp_path / "whole")
+    evaluated.clear()
+    end = fit(settings, parts.append, lambda: evaluated[-1:] == [6], tmp_path / "parts")
+    assert (end.reason, end.step, end.model) == ("stopped", 6, "model")
+    out_of_turn = [6] if patience else []
+    assert evaluated == [0, 6, *out_of_turn]
+    assert [event.step for event in parts if isinstance(event, Evaluated)] == [0, *out_of_turn]
+    fit(settings, parts.append, output_dir=tmp_path / "parts", resume=True)
+    assert evaluated == [0, 6, *out_of_turn, 6, 12, 18, 24]
+    assert curve(parts) == curve(whole)
+    assert_same_weights(weights(tmp_path / "parts"), weights(tmp_path / "whole"))
+    model = "model/model.safetensors"
+    assert (tmp_path / "parts" / model).read_bytes() == (tmp_path / "whole" / model).read_bytes()
 
 
 def test_a_run_in_ten_time_budgets_is_the_run_in_one(config, tmp_path, monkeypatch):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import time
+from collections.abc import Callable
 from typing import Any
 
 import datasets
@@ -14,6 +16,8 @@ from trainer.engine.blocks import Blocks
 from trainer.engine.hardware import exact_dtype
 from trainer.engine.masking import HELD_OUT_EPOCH, Masking
 from trainer.engine.model import MaskedLanguageModel
+
+ASKED_SECONDS, ASKED_BATCHES = 1.0, 16  # between two questions whether to leave an evaluation
 
 
 class MaskedLanguageModeling(evaluate.Metric):
@@ -42,28 +46,58 @@ class MaskedLanguageModeling(evaluate.Metric):
         }
 
 
+class Left(Exception):
+    """An evaluation was left before its end; says why."""
+
+
+def to_the_end() -> None:
+    """A `why_leave` for evaluations that may take as long as they need."""
+
+
 def evaluate_model(
-    model: MaskedLanguageModel, blocks: Blocks, masking: Masking, *, batch_size: int, accelerator: Accelerator
+    model: MaskedLanguageModel,
+    blocks: Blocks,
+    masking: Masking,
+    *,
+    batch_size: int,
+    accelerator: Accelerator,
+    why_leave: Callable[[], str | None] = to_the_end,
 ) -> dict[str, Any]:
-    """The metric over all blocks; every process computes its share and all get the whole."""
+    """The metric over all blocks; every process computes its share and all get the whole.
+
+    Now and then all ask together `why_leave`. Raises: Left when there is a reason.
+    """
     was_training = model.training
     model.eval()
-    with model.without_gradients():
-        nats, correct, masked = _sums(model, blocks, masking, batch_size, accelerator)
-    model.train(was_training)
+    try:
+        with model.without_gradients():
+            nats, correct, masked = _sums(model, blocks, masking, batch_size, accelerator, why_leave)
+    finally:
+        model.train(was_training)
     metric = MaskedLanguageModeling(keep_in_memory=True)
     return metric.compute(nats=[nats], masked_tokens=[int(masked)], correct=[int(correct)])
 
 
 def _sums(
-    model: MaskedLanguageModel, blocks: Blocks, masking: Masking, batch_size: int, accelerator: Accelerator
+    model: MaskedLanguageModel,
+    blocks: Blocks,
+    masking: Masking,
+    batch_size: int,
+    accelerator: Accelerator,
+    why_leave: Callable[[], str | None],
 ) -> list[float]:
     """Nats, correct guesses and masked tokens, of all processes."""
+    asked, alone = time.monotonic(), accelerator.num_processes == 1
     exact = exact_dtype(accelerator.device)
     sums = torch.zeros(2, dtype=exact, device=accelerator.device)
     masked = 0
     stride = batch_size * accelerator.num_processes
-    for first in range(0, len(blocks), stride):
+    for number, first in enumerate(range(0, len(blocks), stride), start=1):
+        # Several processes have no clock in common, but the numbers of their batches.
+        if time.monotonic() - asked >= ASKED_SECONDS if alone else number % ASKED_BATCHES == 0:
+            if reason := why_leave():
+                raise Left(reason)
+            asked = time.monotonic()
         start = first + accelerator.process_index * batch_size
         has_work = start < len(blocks)
         if not has_work and not model.is_sharded:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import time
 from collections.abc import Callable
@@ -57,7 +58,7 @@ def fit(
     """Fine-tunes a masked language model; `output_dir/model` is the best so far by held-out loss.
 
     Everything that happens is told to `emit`; the last event is exactly one `Finished`, `Failed` or `Paused`.
-    `should_stop` is asked before every step. With `resume` the run goes on from its newest sound checkpoint.
+    `should_stop` is asked before every step and now and then in evaluations. With `resume` the run goes on from its newest sound checkpoint.
     `should_pause`, for a process that is to end before the run does, is asked, too, with the seconds that come before
     it can end in order; if so the run is saved and left: who resumes it gets what an unbroken run would have become.
     Raises: TrainerError, after it was told as `Failed`.
@@ -148,6 +149,12 @@ def _fit(
     plan, pace = prepared.plan, training.pace
     eval_steps = config.eval_steps or plan.steps_per_epoch
     begun = training.step
+
+    def why_leave() -> str | None:
+        """Asked in evaluations, by all ranks together."""
+        stop, time_over = _any(accelerator, should_stop(), pace.is_over())
+        return "stopped" if stop else "time_budget" if time_over else None
+
     emit(PhaseChanged(phase="Compiling, then training" if plan.compile else "Training"))
     while True:
         # Occasional work first, so that step 0 and the last step are treated like all others.
@@ -171,16 +178,15 @@ def _fit(
             paused = Paused(step=training.step, elapsed_seconds=training.elapsed_seconds)
             emit(paused)
             return paused
+        if evaluation_due and not early:
+            reason = training.evaluate(why_leave) or reason  # one that is left is none: who resumes the run begins it
+            early = reason in EARLY
         if early:
             emit(PhaseChanged(phase=SAVING))
             save_snapshot(training)  # before an evaluation out of turn, of which a resumed run must know nothing
             training.set_model_aside()
-            evaluation_due = not _any(accelerator, not pace.has_time_to_evaluate(PATIENT_SECONDS))[0]
-            evaluation_due &= training.step != training.evaluated_step
-        if evaluation_due:
-            training.evaluate()
-        elif early and not training.evaluated_step:
-            training.keep_unmeasured()
+            if training.step != training.evaluated_step:
+                _measure(training, PATIENT_SECONDS if reason == "stopped" else math.inf)
         if not early and not training.is_patient():
             reason = "completed"
         if save_due and training.step:
@@ -191,6 +197,19 @@ def _fit(
 
     accelerator.free_memory()
     return _end(reason, training.step, training.elapsed_seconds, emit, output_dir)
+
+
+def _measure(training: Training, patience_seconds: float) -> None:
+    """An evaluation out of turn, where patience and time budget allow it; a first model is kept in any case."""
+    pace, accelerator = training.pace, training.accelerator
+    end = time.monotonic() + min(patience_seconds, pace.seconds_left)
+
+    def is_late(seconds: float = 0.0) -> str | None:
+        return "late" if _any(accelerator, time.monotonic() + seconds > end)[0] else None
+
+    late = is_late(pace.evaluation_seconds) or training.evaluate(is_late)
+    if late and not training.evaluated_step:
+        training.keep_unmeasured()
 
 
 def _end(reason: str, step: int, elapsed_seconds: float, emit: Emit, output_dir: Path) -> Finished:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import time
 
 SAVING_SHARE = 0.02  # of a run's time at most, where the settings leave the interval open
 SAVING_PAUSE = 10.0  # seconds between two checkpoints at least, however little one takes
 BYTES_PER_SECOND = 200e6  # of a first checkpoint, hashed and flushed: a cautious guess, until one was measured
+MEASURING_SHARE = 0.1  # of a time budget at most is kept for an evaluation at its end
 STEPS_IN_FLIGHT = 4  # a GPU may still have these to do when it is asked to end
 
 
@@ -20,7 +22,7 @@ class Pace:
         self._saving_seconds = 0.0  # of all saves
         self._saved_at = began
         self._step_seconds: float | None = None
-        self.evaluation_seconds = 0.0
+        self.evaluation_seconds = 0.0  # at least: one that was left is not measured to its end
 
     def note_step(self, seconds: float) -> None:
         """The slowest step counts, and is forgotten slowly: the first one may have compiled the model."""
@@ -52,14 +54,22 @@ class Pace:
         return STEPS_IN_FLIGHT * (self._step_seconds or 0.0) + self._save_seconds
 
     def is_out_of_time(self) -> bool:
-        """Whether a further step might end too late; never before the first, so that every slice gets on."""
+        """Whether a further step might end too late; never before the first, so that every slice gets on.
+
+        What was learned is to be measured, and kept if it is better, where that takes a small share of the time.
+        """
         if self._max_seconds is None or self._step_seconds is None:
             return False
-        return self.spent_seconds + self.ending_seconds >= self._max_seconds
+        measuring = 1.2 * self.evaluation_seconds  # it may be slower than the one before
+        if measuring > MEASURING_SHARE * self._max_seconds:
+            measuring = 0.0
+        return self.ending_seconds + measuring >= self.seconds_left
 
-    def has_time_to_evaluate(self, patience_seconds: float) -> bool:
-        """Whether an evaluation out of turn takes no longer than `patience_seconds`, nor than the budget has left."""
-        left = patience_seconds
-        if self._max_seconds is not None:
-            left = min(left, self._max_seconds - self.spent_seconds)
-        return self.evaluation_seconds <= left
+    def is_over(self) -> bool:
+        """Whether the budget has left no more than a checkpoint takes."""
+        return self.seconds_left <= self._save_seconds
+
+    @property
+    def seconds_left(self) -> float:
+        """Of the time budget."""
+        return math.inf if self._max_seconds is None else self._max_seconds - self.spent_seconds

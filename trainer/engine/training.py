@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -12,7 +13,7 @@ from accelerate import Accelerator
 from trainer.config import TrainConfig
 from trainer.engine import sharding
 from trainer.engine.checkpoint import replace_folder, set_aside
-from trainer.engine.evaluation import evaluate_model
+from trainer.engine.evaluation import Left, evaluate_model
 from trainer.engine.masking import DROPOUT, MaskedBatch, hashed, shuffled
 from trainer.engine.optimizer import optimizers
 from trainer.engine.pace import Pace
@@ -184,14 +185,19 @@ class Training:
         candidates = [{"score": score, "token_str": word} for word, score in words]
         self.emit(Probed(step=self.step, text=self.config.probe_text, candidates=candidates))
 
-    def evaluate(self) -> None:
-        """The held-out loss; a model better than all before replaces `model/`."""
+    def evaluate(self, why_leave: Callable[[], str | None]) -> str | None:
+        """The held-out loss; a model better than all before replaces `model/`. Or why it was left before its end."""
         began = time.monotonic()
-        size = self.config.per_device_train_batch_size
-        result = evaluate_model(self.model, self.held_out, self.masking, batch_size=size, accelerator=self.accelerator)
+        size, accelerator = self.config.per_device_train_batch_size, self.accelerator
+        how = {"batch_size": size, "accelerator": accelerator, "why_leave": why_leave}
+        try:
+            result = evaluate_model(self.model, self.held_out, self.masking, **how)
+        except Left as left:
+            self.pace.evaluation_seconds = max(self.pace.evaluation_seconds, self._mean_seconds_since(began))
+            return str(left)
         if not result["masked_tokens"]:  # nothing is held out, or too little for a mask
             self._save_model()
-            return
+            return None
         if not math.isfinite(result["loss"]):
             raise TrainingError(
                 f"The held-out loss is not a finite number at step {self.step}.",
@@ -203,10 +209,15 @@ class Training:
             self.best_loss = result["loss"]
             self._save_model()
         self.evaluated_step = self.step
-        seconds = torch.tensor(time.monotonic() - began, device=self.accelerator.device)
-        self.pace.evaluation_seconds = self.accelerator.reduce(seconds, "mean").item()  # all ranks decide by it
+        self.pace.evaluation_seconds = self._mean_seconds_since(began)
         self.emit(Evaluated(step=self.step, epoch=self.epoch, best=best, **result))
         self.open_window()
+        return None
+
+    def _mean_seconds_since(self, began: float) -> float:
+        """Of all ranks, which decide by it."""
+        seconds = torch.tensor(time.monotonic() - began, device=self.accelerator.device)
+        return float(self.accelerator.reduce(seconds, "mean"))
 
     def set_model_aside(self) -> None:
         """Keeps the best model with the checkpoint: a resumed run must know nothing of one chosen out of turn."""
