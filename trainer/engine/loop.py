@@ -58,7 +58,8 @@ def fit(
     """Fine-tunes a masked language model; `output_dir/model` is the best so far by held-out loss.
 
     Everything that happens is told to `emit`; the last event is exactly one `Finished`, `Failed` or `Paused`.
-    `should_stop` is asked before every step and now and then in evaluations. With `resume` the run goes on from its newest sound checkpoint.
+    `should_stop` is asked before every step, and now and then in an evaluation. With `resume` the run goes on from its
+    newest sound checkpoint.
     `should_pause`, for a process that is to end before the run does, is asked, too, with the seconds that come before
     it can end in order; if so the run is saved and left: who resumes it gets what an unbroken run would have become.
     Raises: TrainerError, after it was told as `Failed`.
