@@ -18,7 +18,9 @@ import pytest
 
 from trainer.__main__ import main
 from trainer.config import TrainConfig
+from trainer.events import Warned
 from trainer.presets import recommended
+from trainer.runs.folder import RunFolder
 
 PROJECT = Path(__file__).resolve().parents[1]
 KINDS_OF_A_RUN = (
@@ -384,6 +386,17 @@ def test_run_without_checkpoint_cannot_be_resumed(shell: Shell, here: Path) -> N
     assert_refused(shell("resume", "run"), "'run' has no checkpoint to go on from. Start a new run")
     assert_refused(shell("resume", "nowhere", "--json"), "nowhere")
     assert made(here) == before
+
+
+@pytest.mark.parametrize("sign", ["backend.txt", "job.json"])
+def test_run_on_a_rented_machine_is_left_to_the_page(sign: str, shell: Shell, here: Path) -> None:
+    folder = RunFolder(here / "run")
+    folder.write_config(TrainConfig())
+    folder.append(Warned(message="hot"))
+    (folder.path / sign).write_text("job:t4-small", encoding="utf-8")
+    folder.request_stop()
+    assert_refused(shell("resume", "run"), "'run' works on rented machines. Resume it on the page.")
+    assert folder.stop_requested() and not folder.model.exists()
 
 
 def test_run_that_breaks_off_ends_with_failed_and_exit_code_1(

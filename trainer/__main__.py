@@ -86,6 +86,8 @@ def resume_command(options: argparse.Namespace, out: TextIO) -> None:
     """Goes on from the newest sound checkpoint of a run folder, or from the beginning when it came to none."""
     folder = RunFolder(Path(options.folder))
     config = folder.read_config()
+    if folder.is_rented() or folder.has_job():  # where its checkpoints are: here it would begin anew
+        raise RunError(f"{options.folder!r} works on rented machines.", "Resume it on the page.")
     if not folder.newest_checkpoint() and not folder.events.exists():
         raise RunError(f"{options.folder!r} has no checkpoint to go on from.", "Start a new run with fit.")
     if is_main_process():  # the others would find its lock
