@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -23,6 +23,7 @@ from trainer.runs.ranks import ranks_of
 Tell = Callable[[Event, str], None]  # an event, and its line in events.jsonl
 
 BROKEN = 1  # the exit code
+LATE_SECONDS = 900.0  # after its time a run may read, cut, measure and save; a rented machine is given as many for that
 
 
 def run_command(options: argparse.Namespace, out: TextIO) -> None:
@@ -77,17 +78,41 @@ def train(folder: RunFolder, config: TrainConfig, tell: Tell, processes: int | N
         return bool(signals) or folder.stop_requested()
 
     def leave(cause: Failed) -> None:
-        if main_process and telling.acquire(timeout=1.0):
-            folder.append(cause)
-        os._exit(BROKEN)  # whatever the process waits for will not come
+        try:
+            if main_process and telling.acquire(timeout=1.0):
+                folder.append(cause)
+        finally:  # on a full disk, too
+            os._exit(BROKEN)  # whatever the process waits for will not come
 
-    with folder.hold() if main_process else contextlib.nullcontext(), ranks.joined(leave):
+    with (
+        folder.hold() if main_process else contextlib.nullcontext(),
+        ranks.joined(leave),
+        _ended_late(config.max_seconds if main_process else None, leave),  # the others notice its end
+    ):
         with loading():  # takes seconds, in which the run must not look unheld
             from trainer.engine import hardware
             from trainer.engine.loop import fit
 
         hardware.limit_memory()
         fit(config, emit, should_stop, folder.path, resume=resume)
+
+
+@contextlib.contextmanager
+def _ended_late(max_seconds: float | None, leave: Callable[[Failed], None]) -> Iterator[None]:
+    """Has a run `leave` that is not done so long after its time: the engine asks the clock between steps alone."""
+    if max_seconds is None:
+        yield
+        return
+    late = f"{LATE_SECONDS / 60:g} minutes after its time"
+    what = f"The run was not done {late}: it was still reading its text, cutting it or measuring."
+    fix = "Take less text or a smaller model, or allow more time."
+    timer = threading.Timer(max_seconds + LATE_SECONDS, leave, [Failed(what=what, fix=fix)])
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _noted_signals() -> list[int]:
