@@ -291,6 +291,41 @@ def test_a_job_that_fails_says_its_last_words(rental: Rental) -> None:
     rental.until(lambda: manager.view(mute).state == "completed")
 
 
+# In the place of a job's command: the real one, whose training comes to a checkpoint and is killed, without the seconds
+# that the libraries take.
+KILLED = """
+import os, sys
+from pathlib import Path
+from types import SimpleNamespace
+sys.path.insert(0, {project!r})
+from trainer.config import TrainConfig
+from trainer.jobs import rented
+from trainer.runs.folder import RunFolder
+
+train = "import os; os.kill(os.getpid(), 9)"
+rented.backend_of = lambda environment: SimpleNamespace(command=lambda folder: [sys.executable, "-S", "-c", train])
+folder = RunFolder(Path("run").absolute())
+folder.write_config(TrainConfig())
+for file in (folder.model / "config.json", folder.checkpoints / "step-2" / "state.json"):
+    file.parent.mkdir(parents=True)
+    file.write_text("{{}}")
+sys.exit(not rented.work(folder, {repo!r}, os.environ, lambda line: print(line, flush=True)))
+"""
+
+
+def test_what_a_run_came_to_that_fails_late_comes_home_and_stays_for_its_resumption(rental: Rental, hub: Any) -> None:
+    hub.jobs.busy = True
+    manager = rental.manager()
+    run_id = manager.start(TrainConfig(), backend=BACKEND)
+    repo = f"alice/mask-studio-{run_id}"
+    program = KILLED.format(project=str(Path(__file__).parents[2]), repo=repo)
+    hub.jobs.program, hub.jobs.busy = [sys.executable, "-c", program], False
+    view = rental.until_over(manager, run_id)
+    assert view.failure and "SIGKILL" in view.failure[0]
+    assert view.has_model and not rental.folder(run_id).has_job()
+    assert "run/checkpoints/step-2/state.json" in hub.repos[repo].files
+
+
 @pytest.mark.parametrize(
     ("kind", "status", "words"),
     [

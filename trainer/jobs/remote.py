@@ -196,11 +196,11 @@ class RemoteRun:
     def _ending(self, record: JobRecord, stage: str, message: str) -> Event:
         if stage == "COMPLETED" and isinstance(self._last, Finished):
             if self._last.model:
-                if not self._folder.stop_requested():  # else it still saves, and is given the time for that
-                    self._tell_phase(FETCHING)
-                Parcel(self._api, record.repo).fetch_model(self._folder)
+                self._fetch_model(record)
             return self._last
         if isinstance(self._last, Failed):
+            with suppress(HubError, *CLIENT_ERRORS):  # it may have come to none, and why it failed is worth more
+                self._fetch_model(record)
             return self._last
         if self._folder.stop_requested():
             return self._stopped()
@@ -208,6 +208,11 @@ class RemoteRun:
         log = "".join(f"\n{line}" for line in self._log)
         what = f"The job ended as {stage}{why}, without a last word."
         return Failed(what=what + (f"\nThe end of its log:{log}" if log else ""), fix=refusals.NO_LAST_WORD)
+
+    def _fetch_model(self, record: JobRecord) -> None:
+        if not self._folder.stop_requested():  # else it still saves, and is given the time for that
+            self._tell_phase(FETCHING)
+        Parcel(self._api, record.repo).fetch_model(self._folder)
 
     def _end(self, event: Event) -> None:
         """Tells the last event; then nothing is left to be found again, or on the Hub."""

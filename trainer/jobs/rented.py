@@ -49,10 +49,9 @@ def work(folder: RunFolder, repo: str, environment: Mapping[str, str], tell: Cal
     folder.end(launch.failure(returncode, folder.log_tail()))  # nothing where it said its own last word
     _tell_new(lines, tell)
     ending = folder.last_record() or {}
-    if ending.get("kind") == Finished.kind:
-        _patiently(lambda: parcel.return_run(folder, may_go_on=ending.get("reason") != "completed"))
-        return True
-    return False
+    # What a run came to that failed late has been paid for, and it may go on from there.
+    _patiently(lambda: parcel.return_run(folder, may_go_on=ending.get("reason") != "completed"))
+    return ending.get("kind") == Finished.kind
 
 
 class _Tail:
