@@ -143,6 +143,35 @@ def test_csv_tsv_json_and_parquet_give_the_same_documents(written, tmp_path):
         assert texts(read(tmp_path / name)) == rows["text"], name
 
 
+SURPRISES = {
+    "text after 10,000 empty cells": ("a.csv", "text,n\n" + ",1\n" * 10_000 + "one,1\ntwo,2\n"),
+    "a code after 10,000 numbers": ("a.csv", "text,n\n" + ",1\n" * 10_000 + "one,A17\ntwo,2\n"),
+    "a key after 10 MB": ("a.jsonl", [{"n": "x" * (1 << 20)}] * 11 + [{"text": "one"}, {"text": "two", "n": 2}]),
+    "text after 10 MB of null": (
+        "a.jsonl",
+        [{"text": None, "n": "x" * (1 << 20)}] * 11 + [{"text": "one"}, {"text": "two"}],
+    ),
+}
+
+
+@pytest.mark.parametrize("surprise", SURPRISES)
+def test_a_file_may_be_other_than_its_first_rows(surprise, written, capfd):
+    assert texts(read(written(*SURPRISES[surprise]), text_column="text")) == ["one", "two"]
+    assert capfd.readouterr().err == ""
+
+
+def test_only_an_empty_cell_of_a_table_is_none(written):
+    documents = read(written("a.csv", 'text,n\nNA,1\nnull,2\n,3\n"",4\nNone,5\n'))
+    assert (texts(documents), documents.skipped) == (["NA", "null", "None"], 2)
+
+
+@pytest.mark.parametrize("name", ["a.json", "a.jsonl"])
+def test_half_a_character_in_json_costs_no_more_than_itself(name, written):
+    rows = ['{"text": "one \\ud83d\\ud83d\\ude00 \\\\ud83d"}', '{"text": "two \\ud83d\\ude00"}']
+    content = "\n".join(rows) if name == "a.jsonl" else f"[{','.join(rows)}]"
+    assert texts(read(written(name, content))) == ["one ?😀 \\ud83d", "two 😀"]
+
+
 @pytest.fixture
 def folder(tmp_path):
     """A data set folder with ten rows to learn from and two to test."""

@@ -115,7 +115,8 @@ def _plain(path: Path, name: str, folder: Path, sample_bytes: int | None, limit:
     if builder == "csv":
         separator = "\t" if suffix == ".tsv" else ","
         check_csv(path, separator, name)
-        return PlainFile(path, name, builder, {"sep": separator, "encoding": "utf-8"}, share)
+        only_empty_is_none = {"keep_default_na": False, "na_values": [""]}  # else "NA", "null" and "None" were, too
+        return PlainFile(path, name, builder, {"sep": separator, "encoding": "utf-8", **only_empty_is_none}, share)
     return PlainFile(path, name, builder, {"sample_by": "paragraph" if _has_paragraphs(path) else "line"}, share)
 
 

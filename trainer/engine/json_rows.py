@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from trainer.config import is_unicode
 from trainer.errors import DataError
 
 DEPTH = 32  # 10,000 end the process inside the data library
@@ -17,6 +18,7 @@ CHUNK = 1 << 20
 ROW_BYTES = 32 << 20  # of one object
 NOT_STRUCTURE = bytes(set(range(256)) - set(b'"[]{}'))
 ESCAPED, QUOTED = re.compile(rb"\\.", re.DOTALL), re.compile(rb'"[^"]*"')
+SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")  # half of a character, perhaps with the other beside it
 STEPS = np.zeros(256, np.int64)
 STEPS[list(b"[{")], STEPS[list(b"]}")] = 1, -1
 FIX = "Write a list of objects, [{...}, {...}], or one object a line."
@@ -53,12 +55,19 @@ def as_lines(path: Path, folder: Path, name: str, most_bytes: int | None) -> tup
         return _list_as_lines(path, folder / f"{path.name}.lines", name, most_bytes)
     if first != b"{":
         raise DataError(f"The file {name!r} is not JSON with rows of text.", FIX)
-    _check_lines(path, name)
-    return path, 1.0
+    if not _check_lines(path, name):
+        return path, 1.0
+    target = folder / f"{path.name}.lines"
+    with path.open("rb") as file, target.open("wb") as copy:
+        for line in file:
+            whole = json.dumps(_loads(line), ensure_ascii=False) if SURROGATE.search(line) else None
+            copy.write(line if whole is None else whole.encode("utf-8", "replace") + b"\n")
+    return target, 1.0
 
 
-def _check_lines(path: Path, name: str) -> None:
-    rows = 0
+def _check_lines(path: Path, name: str) -> bool:
+    """Whether there is half a character in them, which is valid JSON and which the data library does not take."""
+    rows, halved = 0, False
     with path.open("rb") as file:
         number = 0
         while line := file.readline(ROW_BYTES):
@@ -74,9 +83,12 @@ def _check_lines(path: Path, name: str) -> None:
                 raise DataError(what, "Correct or delete that line.") from error
             if not isinstance(row, dict):
                 raise DataError(f"Line {number:,} of {name!r} is not a JSON object.", FIX)
+            if SURROGATE.search(line) and not is_unicode(json.dumps(row, ensure_ascii=False)):
+                halved = True
             rows += 1
     if rows == 1 and path.suffix != ".jsonl" and any(_is_rows(value) for value in row.values()):
         raise DataError(f"The file {name!r} is one JSON object, not a list of objects.", FIX)
+    return halved
 
 
 def _is_one_object(path: Path) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import shutil
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from datasets import Dataset
 
 from trainer.config import TrainConfig
 from trainer.engine.columns import find_columns, only_text
-from trainer.engine.gate import admit, knows
+from trainer.engine.gate import PlainFile, admit, knows
 from trainer.engine.places import local_path
 from trainer.errors import DataError
 from trainer.presets import BUNDLED_DATASET, is_hub_id
@@ -43,6 +44,7 @@ def read_texts(config: TrainConfig, split: str, folder: Path, sample_bytes: int 
     With `sample_bytes`, of a large source only the beginning. Raises: DataError.
     """
     datasets.disable_progress_bars()
+    datasets.logging.set_verbosity(datasets.logging.CRITICAL)  # what goes wrong is told by us, or read otherwise
     path = local_path(config.dataset)
     if path and path.is_file():
         return _of_file(config, path, split, folder, sample_bytes)
@@ -59,10 +61,7 @@ def _of_file(config: TrainConfig, path: Path, split: str, folder: Path, sample_b
     tables, found, read, whole = [], {}, 0.0, 0.0
     with in_words(config, split):
         for file in admit(path, folder, sample_bytes=sample_bytes):
-            cache = folder / f"cache-{file.path.name}"
-            rows = datasets.load_dataset(
-                file.builder, data_files=str(file.path.resolve()), split="train", cache_dir=str(cache), **file.options
-            )
+            rows = _table(file, folder / f"cache-{file.path.name}")
             columns = find_columns(rows, None if file.builder == "text" else config.text_column)
             tables.append(only_text(rows, columns))
             found[",".join(columns)] = None
@@ -75,6 +74,21 @@ def _of_file(config: TrainConfig, path: Path, split: str, folder: Path, sample_b
         if not chosen:
             raise DataError(f"The split {split!r} is empty: the text has {len(rows):,} rows.", "Choose another slice.")
         return Texts(datasets.concatenate_datasets(chosen), ", ".join(found), read / whole)
+
+
+def _table(file: PlainFile, cache: Path) -> Dataset:
+    """The library fixes the types of columns by a file's first rows: where later ones differ, it reads otherwise."""
+    where = {"data_files": str(file.path.resolve()), "split": "train", "cache_dir": str(cache)}
+    load = functools.partial(datasets.load_dataset, file.builder, **where, **file.options)
+    try:
+        return load()
+    except datasets.exceptions.DatasetGenerationError:
+        if file.builder == "csv":
+            names = load(nrows=1).column_names
+            return load(features=datasets.Features(dict.fromkeys(names, datasets.Value("string"))))
+        if file.builder == "json":
+            return load(chunksize=file.path.stat().st_size)
+        raise
 
 
 def _rows(config: TrainConfig, path: Path | None, split: str, sample_bytes: int | None) -> Dataset:
