@@ -34,6 +34,7 @@ SHARED = (
     "presets",
     "recipe",
     "script_parts",
+    "separator",
 )
 LAYER_1 = {f"trainer.{name}" for name in SHARED}
 ENGINE = {"torch", "transformers", "datasets", "accelerate", "evaluate", "huggingface_hub", "numpy", "safetensors"}

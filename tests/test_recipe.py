@@ -27,6 +27,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "the tutorial's": {"model": "distilbert/distilroberta-base", "dataset": "dany0407/eli5_category"},
     "own text": {"dataset": 'my "own" text.txt', "probe_text": 'Two <mask> "gaps" [MASK]\\ here.'},
     "table": {"dataset": "table.tsv", "text_column": "body"},
+    "table of unknown separator": {"dataset": "table.csv", "validation_split": "train[:10%]"},
     "two columns, packed": {"dataset": "rows.jsonl.gz", "text_column": "title, answers.text"},
     "a given validation split": {"dataset": "owner/name", "validation_split": "test", "test_size": 0.0},
     "whole words": {"whole_word_mask": True, "max_grad_norm": None},
@@ -60,6 +61,17 @@ def test_command_starts_a_run_with_the_same_settings(name: str) -> None:
     words = shlex.split(shell_command(config).replace("\\\n", " "))
     assert words[:4] == ["python", "-m", "trainer", "fit"]
     assert config_of(parser_of(COMMANDS).parse_args(words[3:])) == config
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_script_reads_a_table_as_the_engine_does(separator: str, tmp_path: Path) -> None:
+    rows = [["id", "text"], ["1", "Water boils."]]
+    table = tmp_path / "table.csv"
+    table.write_text("\n".join(map(separator.join, rows)), encoding="utf-8")
+    code = python_script(TrainConfig(dataset=str(table)))
+    known: dict[str, Any] = {}
+    exec("from datasets import load_dataset\n" + code[code.index("separator =") : code.index("COLUMNS")], known)
+    assert known["dataset"].column_names == rows[0]
 
 
 def test_script_has_none_of_the_tutorials_traps() -> None:

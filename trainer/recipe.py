@@ -11,9 +11,10 @@ from pathlib import PurePath
 from trainer.config import TrainConfig, split_at_masks
 from trainer.presets import BUNDLED_DATASET, BUNDLED_MODEL, recommended
 from trainer.script_parts import BLOCKS, CLOCK, HELD_OUT, LINES, LOSS, MASKS, START
+from trainer.separator import SEPARATORS
 
 NESTED = ("bundled", "dany0407/eli5_category", "Pavithree/askScience")  # data sets in ELI5's shape
-READERS = {".csv": "csv", ".tsv": "csv", ".json": "json", ".jsonl": "json", ".parquet": "parquet"}
+READERS = {".tsv": "csv", ".json": "json", ".jsonl": "json", ".parquet": "parquet"}
 TEXTS = (".txt", ".md")
 PACKED = (".gz", ".zip")
 MINI = "256x4x4x8192"  # what `mini` is short for
@@ -88,6 +89,9 @@ def _source(config: TrainConfig) -> str:
         found = f'paragraphs = "\\n\\n" in open({name}, encoding="utf-8").read().strip()  # else a line is a document\n'
         by = 'sample_by="paragraph" if paragraphs else "line"'
         return f'{found}dataset = load_dataset("text", data_files={name}, {split}, {by})'
+    if ending == ".csv":
+        found = f'separator = max({_text(SEPARATORS)}, key=open({name}, encoding="utf-8").readline().count)\n'
+        return f'{found}dataset = load_dataset("csv", data_files={name}, {split}, sep=separator)'
     if ending in READERS:
         tabs = ', sep="\\t"' if ending == ".tsv" else ""
         return f'dataset = load_dataset("{READERS[ending]}", data_files={name}, {split}{tabs})'

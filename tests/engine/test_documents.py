@@ -160,6 +160,16 @@ def test_a_file_may_be_other_than_its_first_rows(surprise, written, capfd):
     assert capfd.readouterr().err == ""
 
 
+@pytest.mark.parametrize(
+    "table",
+    ["n;text\n1,5;one, more\n2,5;two\n", '"n, m";text\n1;one, more\n2;two\n', "\nn\ttext\n1\tone, more\n2\ttwo\n",
+     'n,"text"\n1,"one, more"\n2,two\n', "text\n\"one, more\"\ntwo\n"],
+)  # fmt: skip
+def test_what_separates_the_cells_of_a_table_is_found_out(table, written):
+    documents = read(written("a.csv", table))
+    assert (texts(documents), documents.text_column) == (["one, more", "two"], "text")
+
+
 def test_only_an_empty_cell_of_a_table_is_none(written):
     documents = read(written("a.csv", 'text,n\nNA,1\nnull,2\n,3\n"",4\nNone,5\n'))
     assert (texts(documents), documents.skipped) == (["NA", "null", "None"], 2)

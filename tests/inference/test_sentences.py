@@ -36,6 +36,7 @@ def written(tmp_path: Path) -> Callable[[str, str | bytes], str]:
         ("a.csv", "id,text,note\n1,A <mask>.,x\n2,B [MASK].,y\n", ["A <mask>.", "B [MASK]."]),
         ("a.csv", "A <mask>.\nB ___.\n", ["A <mask>.", "B ___."]),
         ("a.csv", "id;text\n1;Well, a <mask>.\n", ["Well, a <mask>."]),
+        ("a.csv", '"Well, a <mask>, this";x\n', ["Well, a <mask>, this"]),
         ("a.csv", "id\ttext\r\n1\tA <mask>.\r\n", ["A <mask>."]),
         ("a.csv", 'text\n"A, ""<mask>""\nand more."\n', ['A, "<mask>"\nand more.']),
         ("a.csv", "a,b\n<mask> x,\n<mask> y,\nno,<mask> z\n", ["<mask> x", "<mask> y", "no"]),

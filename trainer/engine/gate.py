@@ -16,6 +16,7 @@ from trainer.engine.json_rows import as_lines
 from trainer.engine.tables import check_csv, check_parquet
 from trainer.engine.unpacking import unpack_gzip, unpack_zip
 from trainer.errors import DataError
+from trainer.separator import separator_of
 
 BUILDERS = {
     ".txt": "text", ".md": "text", ".csv": "csv", ".tsv": "csv",
@@ -113,7 +114,7 @@ def _plain(path: Path, name: str, folder: Path, sample_bytes: int | None, limit:
         path, part = as_lines(path, folder, name, sample_bytes)
         return PlainFile(path, name, builder, share=share * part)
     if builder == "csv":
-        separator = "\t" if suffix == ".tsv" else ","
+        separator = "\t" if suffix == ".tsv" else _separator(path)
         check_csv(path, separator, name)
         only_empty_is_none = {"keep_default_na": False, "na_values": [""]}  # else "NA", "null" and "None" were, too
         return PlainFile(path, name, builder, {"sep": separator, "encoding": "utf-8", **only_empty_is_none}, share)
@@ -161,6 +162,11 @@ def _head(path: Path, folder: Path, most: int, *, quotes: bool) -> tuple[Path, f
     target = folder / f"head{len(list(folder.iterdir()))}{path.suffix.lower()}"
     target.write_bytes(head)
     return target, len(head) / path.stat().st_size
+
+
+def _separator(path: Path) -> str:
+    with path.open(encoding="utf-8") as file:
+        return separator_of(next((line for line in file if line.strip()), ""))
 
 
 def _has_paragraphs(path: Path) -> bool:

@@ -12,6 +12,7 @@ from typing import Protocol
 from trainer.config import split_at_masks
 from trainer.errors import PredictionError, TrainerError
 from trainer.predictions import FilePart, FilledMask, SentenceRow
+from trainer.separator import separator_of
 
 FILE_BYTES = 10 << 20
 SENTENCES = 20_000  # of a file
@@ -84,7 +85,7 @@ def _column(lines: io.StringIO, name: str) -> list[str]:
     lines.seek(0)
     csv.field_size_limit(FILE_BYTES)
     try:
-        rows = list(csv.reader(lines, delimiter=max(",;\t", key=head.count)))
+        rows = list(csv.reader(lines, delimiter=separator_of(head)))
     except csv.Error as error:
         raise PredictionError(f"{name!r} can't be read as a table: {error}.", "Save it as CSV again.") from error
     if max(map(len, rows), default=0) > COLUMNS:
