@@ -255,9 +255,11 @@ def test_columns_are_joined_in_the_order_they_are_named(written):
         read(written("rows.jsonl", rows), text_column="title,nope")
 
 
-def test_a_data_set_that_is_streamed_gives_the_rows_asked_for(folder):
-    rows = streamed(str(folder), None, "train", 2, 5)
+def test_a_data_set_that_is_streamed_gives_the_rows_asked_for_and_lies_where_it_is_told(folder, tmp_path):
+    rows = streamed(str(folder), None, "train", 2, 5, tmp_path / "here")
     assert rows["text"] == [f"train {number}" for number in range(2, 7)]
+    (file,) = rows.cache_files
+    assert file["filename"].startswith(str(tmp_path / "here"))
 
 
 def test_a_folder_without_data_is_refused(tmp_path):

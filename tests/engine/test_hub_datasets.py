@@ -103,6 +103,9 @@ ASKED: dict[str, dict[str, Any]] = {
     "huge, a slice": {"dataset": "org/huge", "split": "train[5:8]"},
     "huge, some documents": {"dataset": "org/huge", "max_documents": 4},
     "huge, all": {"dataset": "org/huge"},
+    "huge, a percentage": {"dataset": "org/huge", "split": "train[:10%]"},
+    "huge, a sum": {"dataset": "org/huge", "split": "train+train[:2]", "max_documents": 4},
+    "a percentage": {"dataset": "org/plain", "split": "train[:10%]"},
     "no such": {"dataset": "org/missing"},
     "gated": {"dataset": "org/gated"},
     "script": {"dataset": "org/scripted"},
@@ -137,6 +140,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, dict[st
     [
         ("plain", 40, "Q0\nanswer 0 more"),
         ("slice", 2, "answer 10 more"),
+        ("a percentage", 4, "answer 0 more"),
         ("validation", 45, "answer 0 more"),
         ("configuration", 2, "hard 0 more"),
         ("huge, a slice", 3, "row 5"),
@@ -151,6 +155,12 @@ def test_a_data_set_is_read_with_its_configuration_split_and_slice(told, questio
     ("question", "what", "fix"),
     [
         ("huge, all", "'org/huge' has 9,000.0 GB, which is much to fetch", "set max_documents, or a slice"),
+        (
+            "huge, a percentage",
+            "'org/huge' has 9,000.0 GB, which is much to fetch",
+            "a slice of it that is named in rows",
+        ),
+        ("huge, a sum", "'org/huge' has 9,000.0 GB, which is much to fetch", "a slice of it that is named in rows"),
         ("no such", "'org/missing' was not found on the Hub", "private ones need HF_TOKEN"),
         ("gated", "'org/gated' is not open to everybody", "Ask for access"),
         ("script", "'org/scripted' is only a program that would fetch it, which is not run here", "Choose another"),

@@ -49,7 +49,7 @@ def read_texts(config: TrainConfig, split: str, folder: Path, sample_bytes: int 
     if path and path.is_file():
         return _of_file(config, path, split, folder, sample_bytes)
     with in_words(config, split):
-        rows = _rows(config, path, split, sample_bytes)
+        rows = _rows(config, path, split, folder, sample_bytes)
         if not len(rows):
             raise DataError(f"The split {split!r} is empty.", "Choose a slice with rows in it.")
         columns = find_columns(rows, config.text_column)
@@ -91,7 +91,7 @@ def _table(file: PlainFile, cache: Path) -> Dataset:
         raise
 
 
-def _rows(config: TrainConfig, path: Path | None, split: str, sample_bytes: int | None) -> Dataset:
+def _rows(config: TrainConfig, path: Path | None, split: str, folder: Path, sample_bytes: int | None) -> Dataset:
     if config.dataset == "bundled":
         return datasets.load_dataset("json", data_files=str(BUNDLED_DATASET / "train.jsonl"), split=split)
     if path and path.is_dir():
@@ -102,23 +102,30 @@ def _rows(config: TrainConfig, path: Path | None, split: str, sample_bytes: int 
         fix = "Give 'bundled', a Hub id (owner/name), or a file."
         raise DataError(f"There is no data set {config.dataset!r}.", fix)
     wanted = SLICE.fullmatch(split)
-    if wanted and (count := _rows_to_stream(config, wanted, sample_bytes)):
-        return streamed(config.dataset, config.dataset_config, wanted["name"], int(wanted["from"] or 0), count)
+    count = _rows_to_stream(config, wanted, sample_bytes)
+    if wanted and count:
+        start = int(wanted["from"] or 0)
+        return streamed(config.dataset, config.dataset_config, wanted["name"], start, count, folder)
     return datasets.load_dataset(config.dataset, name=config.dataset_config, split=split)
 
 
-def _rows_to_stream(config: TrainConfig, wanted: re.Match[str], sample_bytes: int | None) -> int | None:
-    """How many rows to fetch one by one of a data set that is too large to fetch whole; None to fetch it whole."""
+def _rows_to_stream(config: TrainConfig, wanted: re.Match[str] | None, sample_bytes: int | None) -> int | None:
+    """How many rows to fetch one by one of a data set that is too large to fetch whole; None to fetch it whole.
+
+    What is not `wanted` in rows, such as `train[:10%]`, is had in no other way. Raises: DataError for too much.
+    """
     info = datasets.load_dataset_builder(config.dataset, name=config.dataset_config).info
     size = info.download_size or 0
-    limit = sample_bytes or min(STREAMED_BYTES, _room() // 3)
-    if size <= limit:
+    limit = min(STREAMED_BYTES, _room() // 3)
+    if size <= (sample_bytes if wanted and sample_bytes else limit):
         return None
+    what = f"The data set {config.dataset!r} has {size / 1e9:,.1f} GB, which is much to fetch."
+    if not wanted:
+        raise DataError(what, "Take a slice of it that is named in rows, such as train[:100000].")
     counts = [SAMPLED_ROWS] if sample_bytes else []
     counts += [int(wanted["to"]) - int(wanted["from"] or 0)] if wanted["to"] else []
     counts += [config.max_documents] if config.max_documents else []
     if not counts:
-        what = f"The data set {config.dataset!r} has {size / 1e9:,.1f} GB, which is much to fetch."
         raise DataError(what, "Take a part of it: set max_documents, or a slice such as train[:100000].")
     return max(1, min(counts))
 
@@ -129,10 +136,11 @@ def _room() -> int:
     return shutil.disk_usage(next(folder for folder in (cache, *cache.parents) if folder.exists())).free
 
 
-def streamed(source: str, name: str | None, split: str, start: int, count: int) -> Dataset:
-    """Some rows of a data set, without fetching the rest."""
+def streamed(source: str, name: str | None, split: str, start: int, count: int, folder: Path) -> Dataset:
+    """Some rows of a data set, without fetching the rest; they lie in `folder`, not in a cache that only grows."""
     stream = datasets.load_dataset(source, name=name, split=split, streaming=True).skip(start).take(count)
-    return datasets.Dataset.from_generator(lambda: iter(stream), features=stream.features, split=STREAMED)
+    place = {"split": STREAMED, "cache_dir": str(folder / "streamed")}
+    return datasets.Dataset.from_generator(lambda: iter(stream), features=stream.features, **place)
 
 
 @contextmanager
