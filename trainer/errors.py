@@ -17,6 +17,8 @@ from typing import Any
 
 # What a process says that only notices the end of another one it works with.
 RANK_LOST = ("Another process of this run ended.", "Resume the run; the log says more.")
+# What to do about a name the Hub doesn't know: what the page starts never gets a token, so private ones aren't for it.
+NOT_FOUND = "Check the name; private ones can be used in the shell alone, with HF_TOKEN."
 
 
 class TrainerError(Exception):

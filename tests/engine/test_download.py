@@ -263,7 +263,7 @@ def test_weights_in_several_files_are_fetched_with_their_index(
         ("wide", "describes a model of"),
         ("causal", "is a 'gpt2' model, which can't fill masks"),
         ("gated", "is gated: its authors want to know who uses it"),
-        ("private", "The Hub has no model 'org/private'. Check the name; private ones need HF_TOKEN."),
+        ("private", "The Hub has no model 'org/private'. Check the name; private ones can be used in the shell alone"),
         ("missing", "The Hub has no model 'org/missing'"),
         ("broken", "nor could it be fetched from the Hub. The Hub answered 503: try again later."),
         ("dropped", "nor could it be fetched from the Hub. Check the name and the connection"),

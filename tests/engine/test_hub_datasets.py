@@ -161,7 +161,7 @@ def test_a_data_set_is_read_with_its_configuration_split_and_slice(told, questio
             "a slice of it that is named in rows",
         ),
         ("huge, a sum", "'org/huge' has 9,000.0 GB, which is much to fetch", "a slice of it that is named in rows"),
-        ("no such", "'org/missing' was not found on the Hub", "private ones need HF_TOKEN"),
+        ("no such", "'org/missing' was not found on the Hub", "private ones can be used in the shell alone"),
         ("gated", "'org/gated' is not open to everybody", "Ask for access"),
         ("script", "'org/scripted' is only a program that would fetch it, which is not run here", "Choose another"),
         ("mixed", "The files of the data set 'org/mixed' have different columns", "Choose another"),

@@ -17,7 +17,7 @@ from huggingface_hub.errors import (
 from trainer.engine.failures import blamed_on_model, is_full_disk
 from trainer.engine.preflight import CONFIG, check_shape, files_of, weight_files
 from trainer.engine.weights import Shapes
-from trainer.errors import ModelError
+from trainer.errors import NOT_FOUND, ModelError
 
 TIMEOUT_SECONDS = 10
 
@@ -74,9 +74,10 @@ def _cached(name: str) -> Path | None:
 def _in_words(error: Exception, name: str) -> ModelError:
     if isinstance(error, GatedRepoError):
         what = f"The model {name!r} is gated: its authors want to know who uses it."
-        return ModelError(what, "Ask for access on its page there and set HF_TOKEN in the shell, or choose another.")
+        fix = "Ask for access on its page there and use it in the shell, with HF_TOKEN, or choose another."
+        return ModelError(what, fix)
     if isinstance(error, RepositoryNotFoundError):
-        return ModelError(f"The Hub has no model {name!r}.", "Check the name; private ones need HF_TOKEN.")
+        return ModelError(f"The Hub has no model {name!r}.", NOT_FOUND)
     if is_full_disk(error):
         return ModelError(f"The disk is too full for the model {name!r}.", "Make room, or choose a smaller one.")
     fix = "Check the name and the connection, or use 'bundled'."

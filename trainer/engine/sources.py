@@ -18,7 +18,7 @@ from trainer.config import TrainConfig
 from trainer.engine.columns import find_columns, only_text
 from trainer.engine.gate import PlainFile, admit, knows
 from trainer.engine.places import local_path
-from trainer.errors import DataError
+from trainer.errors import NOT_FOUND, DataError
 from trainer.presets import BUNDLED_DATASET, is_hub_id
 
 STREAMED_BYTES = 2_000_000_000  # a data set of the Hub that is larger is streamed where only a part of it is wanted
@@ -151,9 +151,9 @@ def in_words(config: TrainConfig, split: str) -> Iterator[None]:
         yield
     except datasets.exceptions.DatasetNotFoundError as error:
         if "gated" in str(error):
-            fix = "Ask for access on its page, then set HF_TOKEN."
+            fix = "Ask for access on its page; then it can be used in the shell alone, with HF_TOKEN."
             raise DataError(f"{what} is not open to everybody.", fix) from error
-        raise DataError(f"{what} was not found on the Hub.", "Check the name; private ones need HF_TOKEN.") from error
+        raise DataError(f"{what} was not found on the Hub.", NOT_FOUND) from error
     except (ConnectionError, TimeoutError) as error:
         raise DataError(f"{what} could not be fetched.", "Is the Hugging Face Hub in reach?") from error
     except PermissionError as error:
