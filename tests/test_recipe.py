@@ -63,6 +63,15 @@ def test_command_starts_a_run_with_the_same_settings(name: str) -> None:
     assert config_of(parser_of(COMMANDS).parse_args(words[3:])) == config
 
 
+@pytest.mark.parametrize(
+    ("kind", "warmup", "theirs"),
+    [("constant", 0.0, "constant"), ("constant", 0.1, "constant_with_warmup"), ("cosine", 0.1, "cosine")],
+)
+def test_script_warms_up_where_the_engine_does(kind: str, warmup: float, theirs: str) -> None:
+    code = python_script(TrainConfig(lr_scheduler_type=kind, warmup_ratio=warmup))
+    assert re.findall(r'lr_scheduler_type="(\w+)"', code) == [theirs] and f"warmup_steps={warmup}" in code
+
+
 @pytest.mark.parametrize("separator", [",", ";", "\t"])
 def test_script_reads_a_table_as_the_engine_does(separator: str, tmp_path: Path) -> None:
     rows = [["id", "text"], ["1", "Water boils."]]

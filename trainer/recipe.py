@@ -165,6 +165,8 @@ def _training(config: TrainConfig) -> Iterator[str]:
     copied = ("per_device_train_batch_size", "gradient_accumulation_steps", "learning_rate", "weight_decay")
     settings |= {name: getattr(config, name) for name in (*copied, "lr_scheduler_type", "logging_steps")}
     settings["warmup_steps"] = config.warmup_ratio  # below 1, a share
+    if config.warmup_ratio and config.lr_scheduler_type == "constant":  # which alone knows no warm-up there
+        settings["lr_scheduler_type"] = "constant_with_warmup"
     settings["max_grad_norm"] = config.max_grad_norm or 0.0
     settings["logging_nan_inf_filter"] = False
     if _holds_out(config):

@@ -54,6 +54,7 @@ BAD = {
     "empty": ("a.txt", b"", "is empty"),
     "binary": ("a.txt", RANDOM, "holds binary data, not text"),
     "image": ("a.txt", b"\x89PNG\r\n\x1a\n" + RANDOM, r"is an image \(PNG\), not text"),
+    "sound": ("a.txt", b"ID3\x04\0" + RANDOM, "is a sound, not text"),
     "photo": ("a.csv", b"\xff\xd8\xff\xe0" + RANDOM, r"is an image \(JPEG\)"),
     "NUL bytes": ("a.txt", b"one\ntwo\0three\n" * 9, "has NUL bytes in it, the first in line 2"),
     "Korean of old": (
@@ -201,6 +202,11 @@ def test_good_input_is_understood(case, tmp_path):
     documents = load_documents(TrainConfig(dataset=str(tmp_path / name)))
     assert list(documents.rows["text"]) == ["Water boils.", "Ice melts."]
     assert documents.share == 1.0
+
+
+def test_a_text_about_an_algorithm_is_no_sound(tmp_path):
+    (tmp_path / "a.txt").write_text("ID3 is an algorithm.\n")
+    assert list(load_documents(TrainConfig(dataset=str(tmp_path / "a.txt"))).rows["text"]) == ["ID3 is an algorithm."]
 
 
 @pytest.mark.parametrize("name", ["a.txt", "a.csv", "a.jsonl", "a.json", "a.parquet"])

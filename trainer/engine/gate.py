@@ -35,7 +35,7 @@ MAGIC = (
     (b"ARROW1", "an Arrow file"), (b"%PDF-", "a PDF document"), (b"\x89PNG", "an image (PNG)"),
     (b"\xff\xd8\xff", "an image (JPEG)"), (b"GIF8", "an image (GIF)"), (b"\xd0\xcf\x11\xe0", "an office document"),
     (b"\x7fELF", "a program"), (b"SQLite format 3", "a database"), (b"{\\rtf", "an RTF document"),
-    (b"OggS", "a sound"), (b"ID3", "a sound"),
+    (b"OggS", "a sound"), (b"ID3\x02", "a sound"), (b"ID3\x03", "a sound"), (b"ID3\x04", "a sound"),
 )  # fmt: skip
 INNER_MAGIC = {b"WEBP": "an image (WebP)", b"WAVE": "a sound", b"ftyp": "a film"}
 
