@@ -79,6 +79,25 @@ def test_a_single_document_is_warned_about_unless_nothing_was_to_be_held_out(tin
     assert isinstance(collected[-1], Planned)
 
 
+@pytest.mark.parametrize(
+    ("text", "whole_words", "warned"),
+    [
+        ("水が沸騰するあいだに氷が溶ける。", True, True),
+        ("水が沸騰するあいだに氷が溶ける。", False, False),
+        ("Ice melts. ", True, False),
+    ],
+    ids=["without spaces", "single tokens", "with spaces"],
+)
+def test_whole_words_of_a_text_without_spaces_are_warned_about(
+    text, whole_words, warned, tiny_config, tmp_path, collected
+):
+    (tmp_path / "text.txt").write_text(f"{text * 20}\n" * 9, encoding="utf-8")
+    settings = tiny_config(dataset=str(tmp_path / "text.txt"), whole_word_mask=whole_words)
+    prepare(settings, collected.append, tmp_path / "run")
+    messages = [event.message for event in collected if isinstance(event, Warned)]
+    assert any("whole_word_mask hides whole passages" in message for message in messages) is warned
+
+
 def test_what_cannot_be_opened_raises_its_own_error(tiny_config, tmp_path):
     with pytest.raises(DataError):
         prepare(tiny_config(dataset="/no/such.txt"), ignore, tmp_path)

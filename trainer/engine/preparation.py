@@ -22,7 +22,7 @@ from trainer.engine.kept_blocks import BLOCKS, PARTS, Cut, keep, kept, key_of
 from trainer.engine.masking import Masking
 from trainer.engine.model import MaskedLanguageModel, check_model, load_model
 from trainer.engine.scratch import new_model, shape_of, train_tokenizer
-from trainer.engine.vocabulary import unknown_share
+from trainer.engine.vocabulary import unknown_share, word_share
 from trainer.errors import ConfigError, DataError, ModelError, PredictionError
 from trainer.events import Emit, PhaseChanged, Planned, Warned
 from trainer.presets import MULTILINGUAL, title_of
@@ -30,6 +30,7 @@ from trainer.presets import MULTILINGUAL, title_of
 TEXT = ".text"  # folder of what is unpacked and parsed, until it is blocks: no user calls one of theirs so
 COMPILED_STEPS, COMPILED_SECONDS = 5000, 1800.0  # of a run that is worth the minute or two that compiling takes
 MANY_UNKNOWN, MOST_UNKNOWN = 0.01, 0.5  # shares of the tokens: a warning, a refusal
+FEW_WORDS = 0.1  # of the tokens begin one: English has 0.7 and more, Korean read byte by byte still 0.11
 TOKENIZER = "tokenizer"  # folder of a tokenizer made for this run
 
 
@@ -133,6 +134,9 @@ def _check(cut: Cut, config: TrainConfig, tokenizer: Any, emit: Emit) -> None:
         share = cut_off / (len(train) + len(held_out))
         said = f"{share:.1%} of the documents are longer than {config.block_size} tokens: their ends are left out."
         emit(Warned(message=f"{said} Raise block_size, or don't take the text line_by_line."))
+    if word_share(train, tokenizer) < FEW_WORDS:  # a tokenizer looks for spaces, which not every language has
+        said = "This tokenizer finds hardly any words in the text: whole_word_mask hides whole passages."
+        emit(Warned(message=f"{said} Do without it."))
     # A tokenizer of another language knows few of the words.
     unknown = unknown_share(train, tokenizer)
     said = f"The model's tokenizer does not know {unknown:.0%} of this text"
