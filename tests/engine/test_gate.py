@@ -68,6 +68,7 @@ BAD = {
     "Russian of old": ("a.txt", ("Вода кипит. " * 9).encode("cp1251"), "Cyrillic in cp1251"),
     "UTF-16 cut": ("a.txt", b"\xff\xfea\0b\0c\0d", "begins like UTF-16 text, but is not"),
     "one long line": ("a.txt", b"word " * 4_000_000, "a line of more than 16 MB"),
+    "one long paragraph": ("a.txt", b"a\n\n" + b"Water boils.\n" * 1_300_000, "a paragraph of more than 16 MB"),
     "gzip by magic": ("a.txt", gzip.compress(LINES.encode()), "is gzip data, not text"),
     "gzip cut": ("a.txt.gz", gzip.compress(RANDOM)[:-100], "is not a gzip file, or was cut short"),
     "gzip damaged": ("a.txt.gz", gzip.compress(RANDOM)[:30] + RANDOM, "is not a gzip file, or was cut short"),

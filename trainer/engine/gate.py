@@ -118,7 +118,10 @@ def _plain(path: Path, name: str, folder: Path, sample_bytes: int | None, limit:
         check_csv(path, separator, name)
         only_empty_is_none = {"keep_default_na": False, "na_values": [""]}  # else "NA", "null" and "None" were, too
         return PlainFile(path, name, builder, {"sep": separator, "encoding": "utf-8", **only_empty_is_none}, share)
-    return PlainFile(path, name, builder, {"sample_by": "paragraph" if _has_paragraphs(path) else "line"}, share)
+    if not _has_paragraphs(path):
+        return PlainFile(path, name, builder, {"sample_by": "line"}, share)
+    _check_paragraphs(path, name)
+    return PlainFile(path, name, builder, {"sample_by": "paragraph"}, share)
 
 
 def _check_magic(path: Path, name: str) -> None:
@@ -144,6 +147,17 @@ def _check_lines(path: Path, name: str) -> None:
                 raise DataError(what, "Break it into lines or paragraphs.")
             if len(first) < len(chunk):
                 length = len(rest) - rest.rfind(b"\n") - 1
+
+
+def _check_paragraphs(path: Path, name: str) -> None:
+    """The same for what stands between blank lines, which is one document."""
+    length = 0
+    with path.open("rb") as file:
+        for line in file:
+            length = length + len(line) if line.strip(b"\r\n") else 0
+            if length > LINE_BYTES:
+                what = f"The file {name!r} has a paragraph of more than {LINE_BYTES >> 20} MB."
+                raise DataError(what, "Put blank lines between all documents, or none if each line is one.")
 
 
 def _head(path: Path, folder: Path, most: int, *, quotes: bool) -> tuple[Path, float]:
