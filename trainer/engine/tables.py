@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -87,33 +88,23 @@ def check_parquet(path: Path, name: str, folder: Path, limit: int, most_bytes: i
                 raise DataError(f"{what} {PARQUET_ROWS:,} are read.", "Keep those with text.")
             if not rows:
                 raise DataError(f"The file {name!r} has no rows.", "Choose a file with text in it.")
-            sample = folder / f"{path.name}.sample" if most_bytes and path.stat().st_size > most_bytes else None
-            return _read(file, path, sample, name, EXPANSION * limit, most_bytes or 0, rows)
+            most = most_bytes if most_bytes and path.stat().st_size > most_bytes else math.inf
+            kept, held = [], 0
+            # All of it once, a little at a time: a few bytes of Parquet can stand for more than any disk holds.
+            for batch in file.iter_batches(batch_size=256):
+                held += batch.nbytes
+                if held > EXPANSION * limit:
+                    what = f"What is packed in {name!r} has more than {EXPANSION * limit / 1e6:,.0f} MB."
+                    raise DataError(what, "Split it.")
+                if most < math.inf:
+                    kept.append(batch)
+                if held > most:
+                    break
+            read = sum(batch.num_rows for batch in kept)
+            if read in (0, rows):
+                return path, 1.0
+            sample = folder / f"{path.name}.sample"
+            pyarrow.parquet.write_table(pyarrow.Table.from_batches(kept), sample)
+            return sample, read / rows
     except (pyarrow.ArrowException, OSError) as error:
         raise DataError(f"The file {name!r} is not a Parquet file, or was cut short.", "Fetch it again.") from error
-
-
-def _read(
-    file: pyarrow.parquet.ParquetFile,
-    path: Path,
-    sample: Path | None,
-    name: str,
-    limit: int,
-    most_bytes: int,
-    rows: int,
-) -> tuple[Path, float]:
-    """All of it once, a little at a time: a few bytes of Parquet can stand for more than any disk holds."""
-    read = held = 0
-    kept = []
-    for batch in file.iter_batches(batch_size=256):
-        read, held = read + batch.num_rows, held + batch.nbytes
-        if held > limit:
-            raise DataError(f"What is packed in {name!r} has more than {limit / 1e6:,.0f} MB.", "Split it.")
-        if sample:
-            kept.append(batch)
-            if held > most_bytes:
-                break
-    if not sample or read == rows:
-        return path, 1.0
-    pyarrow.parquet.write_table(pyarrow.Table.from_batches(kept), sample)
-    return sample, read / rows

@@ -57,11 +57,11 @@ class Reader:
         if self.room < 1:
             raise ModelError(f"The model reads at most {model.max_tokens} tokens.", "Choose one that reads sentences.")
         self._padding = getattr(model.model.config, "pad_token_id", None) or 0
-        special = set(self.tokenizer.all_special_ids)
+        self._special = set(self.tokenizer.all_special_ids)
         self.unknown = self.tokenizer.unk_token_id
-        self.hidden = special - {self.unknown}
+        self.hidden = self._special - {self.unknown}
         self.vocabulary = model.model.get_input_embeddings().num_embeddings
-        self.never = sorted(special.union(range(len(self.tokenizer), self.vocabulary)))  # not an answer
+        self.never = sorted(self._special.union(range(len(self.tokenizer), self.vocabulary)))  # not an answer
 
     def read(self, text: str, *, offsets: bool = False) -> MaskedText:
         """The tokens of a text, with any spelling of the mask understood. Raises: PredictionError."""
@@ -120,8 +120,7 @@ class Reader:
         text = [*ids[:place], *tokens, *ids[place + 1 :]]
         if ids.count(self.mask) == 1:
             return self.decoded(text)
-        hidden = set(self.tokenizer.all_special_ids) - {self.mask}
-        answer = range(place, place + len(tokens))
+        hidden, answer = self._special - {self.mask}, range(place, place + len(tokens))
         kept = self.tokenizer.decode([piece for at, piece in enumerate(text) if piece not in hidden or at in answer])
         # RoBERTa's mask has taken the space before it into itself.
         return re.sub(rf"\s*{re.escape(self.tokenizer.mask_token)}", f" {self.tokenizer.mask_token}", kept).strip()
