@@ -104,7 +104,7 @@ def test_all_runs_are_told_before_one_is_waited_for_when_the_machine_goes_down(s
     rented = manager.start(TrainConfig(dataset="deaf"), backend="job:t4-small")  # the newest, and so the first in line
     for run_id in (here, rented):
         stage.until_begun(manager, run_id)
-    manager.shut_down(patience_seconds=1.0)
+    manager.shut_down(patience_seconds=2.0)
     assert stage.last_kinds(here) == ["finished"]  # it had the time to save
     assert [RunReader(stage.folder(run_id)).read().state for run_id in (here, rented)] == ["queued"] * 2
 
