@@ -8,6 +8,7 @@ import shutil
 
 import pytest
 
+from trainer.engine import loop
 from trainer.engine.kept_blocks import key_of
 from trainer.engine.loop import fit
 from trainer.engine.model import load_model
@@ -148,6 +149,17 @@ def test_a_folder_that_is_not_empty_and_no_run_is_left_as_it_is(run):
     with pytest.raises(RunError, match="'run' is not empty, and not that of a run"):
         run("run")
     assert list((run.home / "run").rglob("*")) == [mine.parent, mine]
+
+
+def test_a_start_that_came_to_nothing_may_be_made_again(run, monkeypatch):
+    def interrupted(*arguments):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as first:
+        first.setattr(loop, "Training", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            run("run", from_scratch="32x2x2x400")
+    assert has_read(run("run", max_steps=1))
 
 
 def test_a_refused_start_leaves_the_blocks_of_the_run_that_is_there(run):

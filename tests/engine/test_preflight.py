@@ -531,7 +531,8 @@ def test_a_run_whose_tokenizer_panics_ends_in_a_sentence(tokenized, tiny_config,
     text = tmp_path / "text.txt"
     text.write_text("Water is wet.\n" * 20 + "a" * 40 + "!\n")
     with pytest.raises(ModelError):
-        fit(tiny_config(model=str(tokenized(normalizer=evil)), dataset=str(text)), collected.append, never, tmp_path)
+        config = tiny_config(model=str(tokenized(normalizer=evil)), dataset=str(text))
+        fit(config, collected.append, never, tmp_path / "run")
     assert isinstance(collected[-1], Failed) and collected[-1].fix
     assert "The model failed on the text: PanicException" in collected[-1].what
 

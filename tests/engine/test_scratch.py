@@ -37,6 +37,7 @@ def test_tokenizer_and_model_are_made_in_the_shape_asked_for_and_learn(trained, 
 def test_what_a_run_that_broke_off_left_is_no_part_of_a_new_one(tiny_config, tmp_path, trained):
     shutil.copytree(trained, tmp_path / "new" / "tokenizer")
     config = tiny_config(from_scratch="64x2x2x400", max_steps=1)
+    (tmp_path / "new" / "config.json").write_text(config.to_json())
     fit(config, output_dir=tmp_path / "new")
     assert len(transformers.AutoTokenizer.from_pretrained(tmp_path / "new/model")) == 400
 

@@ -73,10 +73,11 @@ def fit(
             check_folder(folder)
         try:
             return _fit(config, emit, should_stop, should_pause, folder, resume)
-        except Exception as error:
+        except BaseException as error:  # a Ctrl-C, too
             # Who resumes it needs the blocks, even without the text; but a full disk has no room for the last words.
-            if is_full_disk(error) or not (resume or (folder / CHECKPOINTS).exists()):
-                shutil.rmtree(folder / BLOCKS, ignore_errors=True)
+            came_to_nothing = not (resume or (folder / CHECKPOINTS).exists())
+            for made in (BLOCKS, TOKENIZER) if came_to_nothing else (BLOCKS,) if is_full_disk(error) else ():
+                shutil.rmtree(folder / made, ignore_errors=True)
             raise
         finally:
             shutil.rmtree(folder / TEXT, ignore_errors=True)
