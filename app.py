@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from dataclasses import replace
 
 
 def main() -> int:
@@ -35,7 +36,7 @@ def serve() -> None:
         from trainer.hub.publish import Publisher
         from trainer.inference.worker import FillService
         from trainer.jobs.rental import NO_TOKEN, NOT_ASKED, Rental
-        from trainer.limits import VANISHING, limits_of, place_for_runs
+        from trainer.limits import MANY, VANISHING, limits_of, place_for_runs
         from trainer.runs.backends import Backends
         from trainer.runs.manager import RunManager
         from trainer.runs.preview import PreviewService
@@ -67,6 +68,7 @@ def serve() -> None:
     if isinstance(backend, ZeroGpu):
         slicer = Slicer(runs, backend.lent(slice_of), backend.seconds)
         load_engine()
+        limits = replace(limits, max_queued=MANY)  # runs wait for their owners there, and keep nobody else out
     page = build_page(
         runs,
         fills,
