@@ -461,6 +461,11 @@ def test_evaluate_tells_loss_perplexity_accuracy_and_masked_tokens(
     assert made(tmp_path) == before
 
 
+def test_evaluate_hides_15_percent_whichever_share_a_model_learns_best_by(shell: Shell, sample_text: Path) -> None:
+    words = ("evaluate", "--model", "bundled", "--dataset", str(sample_text), "--json")
+    assert shell(*words).json == shell(*words, "--mlm-probability", "0.15").json
+
+
 def test_evaluate_refuses_a_text_in_which_nothing_is_masked(shell: Shell, here: Path) -> None:
     (here / "short.txt").write_text("Hi.\n", encoding="utf-8")
     arguments = ("evaluate", "--dataset", "short.txt", "--mlm-probability", "0.01", "--json")

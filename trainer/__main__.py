@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from trainer.arguments import USER_ERROR, config_of, parser_of, settings_of
+from trainer.config import TrainConfig
 from trainer.errors import RunError, TrainerError, TrainingError
 from trainer.events import Event, in_words
 from trainer.loading import loading
@@ -151,6 +152,8 @@ def evaluate_command(options: argparse.Namespace, out: TextIO) -> None:
     else:
         named = settings_of(options)
         apart = any(named.get(name) is not None for name in ("test_size", "validation_split"))
+        if "mlm_probability" not in named:  # figures compare only by one share, whichever a model learns best by
+            config = replace(config, mlm_probability=TrainConfig().mlm_probability)
         result = assess(config, held_out_only=apart)
     words = ", ".join(f"{name} {value:,.4g}" for name, value in result.items() if value is not None)
     print(json.dumps(result) if options.json else words, file=out)
