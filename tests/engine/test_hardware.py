@@ -56,11 +56,16 @@ def test_a_gpu_is_chosen_and_old_ones_stay_with_float32(capability, precision, m
     assert (chosen.device, chosen.name, chosen.precision) == ("cuda", "NVIDIA T4", precision)
 
 
-def test_little_work_is_done_by_one_thread_and_much_by_all_there_were():
+@pytest.mark.parametrize(
+    ("policy", "shared"),
+    [("PASSIVE", {0: 1, 10**8: 1, 10**9: 2, 10**12: 3}), ("ACTIVE", {0: 1, 10**7: 1, 10**8: 2, 10**12: 3})],
+)
+def test_little_work_is_done_by_one_thread_and_much_by_all_there_were(policy, shared, monkeypatch):
+    monkeypatch.setenv("OMP_WAIT_POLICY", policy)
     before = torch.get_num_threads()
     torch.set_num_threads(3)
     try:
-        for products, threads in ((0, 1), (10**8, 1), (10**9, 2), (10**12, 3)):
+        for products, threads in shared.items():
             with hardware.threads_for(products):
                 assert torch.get_num_threads() == threads
             assert torch.get_num_threads() == 3

@@ -13,7 +13,9 @@ from pathlib import Path
 
 import torch
 
-PRODUCTS_OF_A_THREAD = 1 << 29  # some 10 ms; for less, a further one is not worth its waking up in every layer
+# For less a further thread is not worth waiting for in every layer: some 10 ms where it sleeps until it is woken, as in
+# the page (OMP_WAIT_POLICY), some 1 ms where it spins.
+PRODUCTS_OF_A_SLEEPER, PRODUCTS_OF_A_SPINNER = 1 << 29, 1 << 26
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +49,9 @@ def gains_by_compiling() -> bool:
 @contextmanager
 def threads_for(products: int) -> Iterator[None]:
     """Within, the processor works with no more threads than so many products of two numbers are worth."""
+    sleeps = os.environ.get("OMP_WAIT_POLICY", "").upper() == "PASSIVE"
     most = torch.get_num_threads()
-    torch.set_num_threads(min(most, 1 + products // PRODUCTS_OF_A_THREAD))
+    torch.set_num_threads(min(most, 1 + products // (PRODUCTS_OF_A_SLEEPER if sleeps else PRODUCTS_OF_A_SPINNER)))
     try:
         yield
     finally:
