@@ -43,7 +43,7 @@ def test_a_run_that_reads_or_measures_long_after_its_time_fails_in_words(
 
     monkeypatch.setattr(os, "_exit", leave)
     monkeypatch.setattr(loop, "fit", fit)
-    monkeypatch.setattr(process, "LATE_SECONDS", -0.9)
+    monkeypatch.setattr(process, "AROUND_SECONDS", -0.9)
     process.train(folder, config, lambda event, line: None, None)
     if in_time:
         assert not left.wait(0.3) and folder.last_record() is None

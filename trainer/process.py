@@ -15,7 +15,7 @@ from typing import Any, TextIO
 from trainer.config import TrainConfig
 from trainer.errors import TrainingError
 from trainer.events import Event, Failed, Planned
-from trainer.limits import limits_of
+from trainer.limits import AROUND_SECONDS, limits_of
 from trainer.loading import loading
 from trainer.runs.folder import RunFolder
 from trainer.runs.ranks import ranks_of
@@ -23,7 +23,6 @@ from trainer.runs.ranks import ranks_of
 Tell = Callable[[Event, str], None]  # an event, and its line in events.jsonl
 
 BROKEN = 1  # the exit code
-LATE_SECONDS = 900.0  # after its time a run may read, cut, measure and save; a rented machine is given as many for that
 
 
 def run_command(options: argparse.Namespace, out: TextIO) -> None:
@@ -99,14 +98,14 @@ def train(folder: RunFolder, config: TrainConfig, tell: Tell, processes: int | N
 
 @contextlib.contextmanager
 def _ended_late(max_seconds: float | None, leave: Callable[[Failed], None]) -> Iterator[None]:
-    """Has a run `leave` that is not done so long after its time: the engine asks the clock between steps alone."""
+    """Has a run `leave` that is not done so long after its time: who reads or cuts a text asks no clock."""
     if max_seconds is None:
         yield
         return
-    late = f"{LATE_SECONDS / 60:g} minutes after its time"
-    what = f"The run was not done {late}: it was still reading its text, cutting it or measuring."
+    late = f"{AROUND_SECONDS / 60:g} minutes after its time"
+    what = f"The run was not done {late}: it was still reading its text or cutting it."
     fix = "Take less text or a smaller model, or allow more time."
-    timer = threading.Timer(max_seconds + LATE_SECONDS, leave, [Failed(what=what, fix=fix)])
+    timer = threading.Timer(max_seconds + AROUND_SECONDS, leave, [Failed(what=what, fix=fix)])
     timer.daemon = True
     timer.start()
     try:

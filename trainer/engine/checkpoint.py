@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+CHECKPOINTS = "checkpoints"  # the folder's name in that of a run
 MANIFEST = "manifest.json"
 STATE = "state.json"
 KEPT = 2  # checkpoints: the newest may turn out damaged

@@ -15,7 +15,7 @@ from accelerate.utils import InitProcessGroupKwargs
 
 from trainer.config import TrainConfig
 from trainer.engine import hardware
-from trainer.engine.checkpoint import newest_checkpoint, read_state
+from trainer.engine.checkpoint import CHECKPOINTS, newest_checkpoint, read_state
 from trainer.engine.failures import in_words, is_full_disk
 from trainer.engine.kept_blocks import BLOCKS
 from trainer.engine.places import check_folder
@@ -28,7 +28,6 @@ from trainer.events import SAVING, Emit, Event, Failed, Finished, Paused, PhaseC
 
 PREPARATION_TIME = timedelta(hours=12)  # the other ranks wait while the first one reads and cuts the text
 EARLY = ("stopped", "time_budget")
-CHECKPOINTS = "checkpoints"
 PATIENT_SECONDS = 3.0  # a stopped run is evaluated once more if that takes no longer
 
 

@@ -86,7 +86,7 @@ def _write(
         OPTIMIZER: lambda path: _save_optimizer(states, path),
         STATE: lambda path: write_json(path, state),
     }
-    save_checkpoint(training.output_dir / "checkpoints", training.step, writers)
+    save_checkpoint(training.checkpoint.parent, training.step, writers)
 
 
 def check_snapshot(folder: Path, state: dict[str, Any]) -> None:

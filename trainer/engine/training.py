@@ -12,7 +12,7 @@ from accelerate import Accelerator
 
 from trainer.config import TrainConfig
 from trainer.engine import sharding
-from trainer.engine.checkpoint import replace_folder, set_aside
+from trainer.engine.checkpoint import CHECKPOINTS, replace_folder, set_aside
 from trainer.engine.evaluation import Left, evaluate_model
 from trainer.engine.masking import DROPOUT, MaskedBatch, hashed, shuffled
 from trainer.engine.optimizer import optimizers
@@ -73,7 +73,7 @@ class Training:
     @property
     def checkpoint(self) -> Path:
         """The one that is written at this step."""
-        return self.output_dir / "checkpoints" / f"step-{self.step}"
+        return self.output_dir / CHECKPOINTS / f"step-{self.step}"
 
     @property
     def elapsed_seconds(self) -> float:

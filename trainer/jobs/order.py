@@ -15,6 +15,7 @@ from trainer.errors import HubError
 from trainer.hub.refusals import READS_ONLY
 from trainer.jobs.parcel import Parcel
 from trainer.jobs.record import JobRecord, read_record
+from trainer.limits import AROUND_SECONDS
 from trainer.runs.folder import RunFolder
 from trainer.runs.launch import PROJECT
 from trainer.runs.names import name_of
@@ -22,7 +23,6 @@ from trainer.runs.names import name_of
 LABEL = "mask-studio"
 UV_IMAGE = "ghcr.io/astral-sh/uv:python3.12-bookworm"
 USUAL_SECONDS = 3600.0  # of a run without a time budget of its own
-AROUND_SECONDS = 900.0  # to install, to read the text, to save and to send the model back
 NOT_NEEDED = ("gradio",)  # there is no page
 
 # One line, for that is what comes through whole.

@@ -10,7 +10,7 @@ from huggingface_hub import HfApi
 
 from trainer.hub.refusals import CLIENT_ERRORS
 from trainer.jobs import refusals
-from trainer.jobs.order import AROUND_SECONDS, most_seconds
+from trainer.jobs.order import USUAL_SECONDS, most_seconds
 
 UNIT_SECONDS = {"second": 1.0, "minute": 60.0, "hour": 3600.0}
 KEPT_SECONDS = 600.0  # after which the list is asked for again
@@ -28,7 +28,7 @@ class Hardware:
 
     def work_seconds(self, max_seconds: float | None) -> float:
         """What a run of that time budget may work."""
-        return most_seconds(max_seconds) - AROUND_SECONDS
+        return max_seconds or USUAL_SECONDS
 
     def most_dollars(self, max_seconds: float | None) -> float:
         """What a run of that time budget costs at most, set-up and all."""
