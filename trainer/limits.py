@@ -12,9 +12,7 @@ from trainer.config import TrainConfig
 from trainer.errors import ConfigError, ModelError
 
 VANISHING = "Runs vanish when this Space restarts: publish or download what you want to keep."
-AROUND_SECONDS = (
-    900.0  # beyond its time, to install, to read the text, to save and to send the model back
-)
+AROUND_SECONDS = 900.0  # beyond its time, to install, to read the text, to save and to send the model back
 LARGEST_MEGABYTES = 1000  # more the gate reads of no file
 MANY = 10**6
 
