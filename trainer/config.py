@@ -16,6 +16,7 @@ SCHEDULES = ("linear", "cosine", "constant")
 OPTIMIZERS = ("adamw", "muon")
 MISTYPED = (KeyError, TypeError, ValueError, OverflowError)  # what reading a value as a type may raise
 PRECISIONS = ("auto", "float32", "bf16")
+LOGGING_STEPS = 5  # where `logging_steps` leaves it open
 SWITCH = ("auto", "on", "off")
 MASK = r"(?i:<mask>|\[mask\])|_{3,}"  # as people write it
 SHAPE = re.compile(r"mini|\d{1,9}x\d{1,9}x\d{1,9}x\d{1,9}", re.ASCII)
@@ -84,13 +85,18 @@ class TrainConfig:
     max_grad_norm: float | None = setting(1.0, "Longest gradient let through.", low=1e-3, high=1e3)
     precision: str = setting("auto", "Arithmetic; weights are float32.", choices=PRECISIONS)
     compile: str = setting(
-        "auto", "Compile the model with `torch.compile`: by itself on a GPU for 5,000 steps and more.", choices=SWITCH
+        "auto",
+        "Compile the model with `torch.compile`: by itself on a GPU for 5,000 steps and more. "
+        "Unless off, a GPU's small steps are recorded as a CUDA graph.",
+        choices=SWITCH,
     )
     fsdp: bool = setting(
         False, "Share weights and optimizer out among several GPUs (FSDP), for a model too large for each of them."
     )
     eval_steps: int | None = setting(None, "Steps between evaluations; once an epoch when empty.", low=1, high=10**9)
-    logging_steps: int = setting(5, "Steps between points of the training curve.", low=1, high=10**6)
+    logging_steps: int | None = setting(
+        None, "Steps between points of the curve; 5 when empty, or more where two a second do.", low=1, high=10**6
+    )
     save_steps: int | None = setting(
         None, "Steps between checkpoints; as often as 2 % of the time allows when empty.", low=1, high=10**9
     )

@@ -63,6 +63,7 @@ class Planned(Event):
     architecture: str
     masked_positions_only: bool
     compile: bool = False
+    cuda_graph: bool = False  # steps are recorded once and played from then on
     line_by_line: bool = False  # a document is a block; the longest has `block_size` tokens
 
 

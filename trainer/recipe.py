@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import PurePath
 
-from trainer.config import TrainConfig, split_at_masks
+from trainer.config import LOGGING_STEPS, TrainConfig, split_at_masks
 from trainer.presets import BUNDLED_DATASET, BUNDLED_MODEL, recommended
 from trainer.script_parts import BLOCKS, CLOCK, HELD_OUT, LINES, LOSS, MASKS, START
 from trainer.separator import SEPARATORS
@@ -163,7 +163,8 @@ def _training(config: TrainConfig) -> Iterator[str]:
     settings: dict[str, object] = {"output_dir": "my-run", "seed": config.seed}
     settings |= {"max_steps": config.max_steps} if config.max_steps else {"num_train_epochs": config.num_train_epochs}
     copied = ("per_device_train_batch_size", "gradient_accumulation_steps", "learning_rate", "weight_decay")
-    settings |= {name: getattr(config, name) for name in (*copied, "lr_scheduler_type", "logging_steps")}
+    settings |= {name: getattr(config, name) for name in (*copied, "lr_scheduler_type")}
+    settings["logging_steps"] = config.logging_steps or LOGGING_STEPS
     settings["warmup_steps"] = config.warmup_ratio  # below 1, a share
     if config.warmup_ratio and config.lr_scheduler_type == "constant":  # which alone knows no warm-up there
         settings["lr_scheduler_type"] = "constant_with_warmup"

@@ -81,7 +81,7 @@ def test_what_was_chosen_and_planned_is_told(tiny_config, tmp_path, collected):
 def test_loss_falls_on_the_bundled_data(tiny_model, tmp_path, collected):
     config = TrainConfig(
         model=str(tiny_model("modernbert")), block_size=64, max_steps=120, learning_rate=1e-2, warmup_ratio=0.1,
-        precision="float32", max_documents=100, probe_text=None,
+        precision="float32", max_documents=100, probe_text=None, logging_steps=5,
     )  # fmt: skip
     fit(config, collected.append, output_dir=tmp_path)
     losses = [event.loss for event in of(StepLogged, collected)]
@@ -351,14 +351,14 @@ def test_whole_words_can_be_masked_in_a_run(tiny_config, tmp_path, collected):
 
 
 def test_long_gradients_are_cut_to_the_limit(tiny_config, tmp_path, monkeypatch):
-    norms, original = [], training.Training._learning_rate
+    norms, original = [], torch.optim.AdamW.step
 
-    def spy(self):
-        gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
+    def spy(self, closure=None):
+        gradients = [p.grad for group in self.param_groups for p in group["params"] if p.grad is not None]
         norms.append(torch.nn.utils.get_total_norm(gradients).item())
-        return original(self)
+        return original(self, closure)
 
-    monkeypatch.setattr(training.Training, "_learning_rate", spy)
+    monkeypatch.setattr(torch.optim.AdamW, "step", spy)
     free, cut = [], []
     fit(tiny_config(max_steps=2, max_grad_norm=None), free.append, output_dir=tmp_path / "free")
     fit(tiny_config(max_steps=2, max_grad_norm=0.01), cut.append, output_dir=tmp_path / "cut")

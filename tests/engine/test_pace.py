@@ -89,3 +89,14 @@ def test_a_budget_is_over_when_it_has_left_what_a_save_takes_even_before_the_fir
     assert not run.is_over() and run.seconds_left == 11.0
     clock.now += 2
     assert run.is_over() and not run.is_out_of_time() and not endless.is_over()
+
+
+def test_where_steps_take_milliseconds_the_curve_has_two_points_a_second(clock):
+    run, points = Pace(clock.now, None, 60_000_000), 0
+    assert run.point_is_due()  # before the first step
+    for _ in range(5_000):
+        clock.now += 0.002
+        if run.point_is_due():
+            run.note_point()
+            points += 1
+    assert 19 <= points <= 21

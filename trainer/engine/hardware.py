@@ -46,6 +46,11 @@ def gains_by_compiling() -> bool:
     return torch.cuda.is_available() and importlib.util.find_spec("triton") is not None
 
 
+def records_steps() -> bool:
+    """Whether a step can be recorded and played again, as a CUDA graph."""
+    return torch.cuda.is_available() and torch.version.hip is None
+
+
 @contextmanager
 def threads_for(products: int) -> Iterator[None]:
     """Within, the processor works with no more threads than so many products of two numbers are worth."""

@@ -13,7 +13,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import InitProcessGroupKwargs
 
-from trainer.config import TrainConfig
+from trainer.config import LOGGING_STEPS, TrainConfig
 from trainer.engine import hardware
 from trainer.engine.checkpoint import CHECKPOINTS, newest_checkpoint, read_state
 from trainer.engine.failures import in_words, is_full_disk
@@ -159,13 +159,14 @@ def _fit(
     emit(PhaseChanged(phase="Compiling, then training" if plan.compile else "Training"))
     while True:
         # Occasional work first, so that step 0 and the last step are treated like all others.
-        log_due = training.step % config.logging_steps == 0
         done = training.step >= plan.steps
         evaluation_due = (training.step % eval_steps == 0 or done) and training.step != training.evaluated_step
         ending = pace.ending_seconds + (pace.evaluation_seconds if evaluation_due else 0.0)
         pauses = training.step > begun and should_pause(ending)  # every slice gets on, or the run would never end
-        told = should_stop(), pace.is_out_of_time(), pace.save_is_due(last=done), pauses
-        stop, time_over, may_save, pause = _any(accelerator, *told)
+        may_log = config.logging_steps is not None or pace.point_is_due()
+        told = should_stop(), pace.is_out_of_time(), pace.save_is_due(last=done), pauses, may_log
+        stop, time_over, may_save, pause, may_log = _any(accelerator, *told)
+        log_due = may_log and training.step % (config.logging_steps or LOGGING_STEPS) == 0
         reason = "completed" if done else "stopped" if stop else "time_budget" if time_over else None
         early = reason in EARLY
         pause = pause and not early

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 HELD_OUT_EPOCH = -1  # the held-out part keeps the masks of this "epoch" at every evaluation
+NOBODY_ASKS = -100  # the target of a position that only makes up the number; no loss counts it
 MASK_SHARE, RANDOM_SHARE = 0.8, 0.1  # the rest of the chosen tokens stays as it is (Devlin et al. 2018)
 
 # Each kind of decision draws from a stream of its own.
@@ -52,9 +53,19 @@ class MaskedBatch:
         return self.input_ids.numel() if self.attention_mask is None else int(self.attention_mask.sum())
 
     def to(self, device: torch.device) -> MaskedBatch:
-        """The same batch on `device`."""
+        """The same batch on `device`, which need not have done all before when this returns."""
         parts = (self.input_ids, self.positions, self.targets, self.attention_mask)
+        if device.type == "cuda":  # a GPU fetches by itself only what the system can't move
+            parts = tuple(part if part is None or part.is_cuda else part.pin_memory() for part in parts)
         return MaskedBatch(*(part if part is None else part.to(device, non_blocking=True) for part in parts))
+
+    def asking(self, count: int) -> MaskedBatch:
+        """The same with `count` positions, the further ones different from these and from each other."""
+        others = torch.ones(self.input_ids.numel(), dtype=torch.bool).index_fill_(0, self.positions, False)
+        more = others.nonzero().squeeze(1)[: count - len(self.positions)]
+        positions = torch.cat([self.positions, more])
+        targets = torch.cat([self.targets, torch.full_like(more, NOBODY_ASKS)])
+        return MaskedBatch(self.input_ids, positions, targets, self.attention_mask)
 
     def without_targets(self) -> MaskedBatch:
         """The same blocks with nothing to guess."""

@@ -39,11 +39,11 @@ class Muon(torch.optim.Optimizer):
                 alike[matrix.shape].append((matrix, matrix.grad.lerp(momentum, MOMENTUM)))  # Nesterov's look ahead
             for shape, pairs in alike.items():
                 matrices, directions = zip(*pairs, strict=True)
-                steps = orthogonalized(torch.stack(directions).to(self.dtype))
+                rate = group["lr"]  # a number, or a tensor
                 length = 0.2 * math.sqrt(max(shape))  # an entry is then as large as one of AdamW's, in the mean
+                steps = orthogonalized(torch.stack(directions).to(self.dtype)).to(matrices[0].dtype) * (rate * length)
                 for matrix, step in zip(matrices, steps, strict=True):
-                    matrix.mul_(1 - group["lr"] * group["weight_decay"])
-                    matrix.add_(step, alpha=-group["lr"] * length)
+                    matrix.mul_(1 - rate * group["weight_decay"]).sub_(step)
 
 
 def orthogonalized(matrices: Tensor) -> Tensor:

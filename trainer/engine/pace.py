@@ -8,6 +8,7 @@ import time
 SAVING_SHARE = 0.02  # of a run's time at most, where the settings leave the interval open
 SAVING_PAUSE = 10.0  # seconds between two checkpoints at least, however little one takes
 BYTES_PER_SECOND = 200e6  # of a first checkpoint, hashed and flushed: a cautious guess, until one was measured
+POINTS_PAUSE = 0.5  # seconds between two points of the curve, where the settings leave it open: a GPU makes 200 steps
 MEASURING_SHARE = 0.1  # of a time budget at most is kept for an evaluation at its end
 STEPS_IN_FLIGHT = 4  # a GPU may still have these to do when it is asked to end
 
@@ -21,12 +22,21 @@ class Pace:
         self._save_seconds = checkpoint_bytes / BYTES_PER_SECOND
         self._saving_seconds = 0.0  # of all saves
         self._saved_at = began
+        self._pointed_at = -math.inf
         self._step_seconds: float | None = None
         self.evaluation_seconds = 0.0  # at least: one that was left is not measured to its end
 
     def note_step(self, seconds: float) -> None:
         """The slowest step counts, and is forgotten slowly: the first one may have compiled the model."""
         self._step_seconds = max(seconds, 0.9 * (self._step_seconds or 0.0))
+
+    def note_point(self) -> None:
+        """A point of the curve, and an answer to the probe sentence, for which a GPU must wait."""
+        self._pointed_at = time.monotonic()
+
+    def point_is_due(self) -> bool:
+        """Whether the newest point is old enough for another."""
+        return time.monotonic() - self._pointed_at >= POINTS_PAUSE
 
     def note_save(self, seconds: float) -> None:
         self._save_seconds = seconds

@@ -21,6 +21,7 @@ from trainer.engine.documents import Documents, check_documents, check_length, l
 from trainer.engine.kept_blocks import BLOCKS, PARTS, Cut, keep, kept, key_of
 from trainer.engine.masking import Masking
 from trainer.engine.model import MaskedLanguageModel, check_model, load_model
+from trainer.engine.recorder import TOKENS
 from trainer.engine.scratch import new_model, shape_of, train_tokenizer
 from trainer.engine.vocabulary import unknown_share, word_share
 from trainer.errors import ConfigError, DataError, ModelError, PredictionError
@@ -190,13 +191,11 @@ def _plan(config: TrainConfig, cut: Cut, model: MaskedLanguageModel, global_batc
     train, held_out = cut.train, cut.held_out
     steps_per_epoch = math.ceil(len(train) / global_batch)
     steps = config.max_steps or max(1, math.ceil(config.num_train_epochs * steps_per_epoch))
-    pays = (
-        steps >= COMPILED_STEPS
-        and (config.max_seconds or math.inf) >= COMPILED_SECONDS
-        and not config.line_by_line
-        and not config.fsdp
-        and hardware.gains_by_compiling()
-    )
+    alone = global_batch == config.per_device_train_batch_size  # one process, and one batch a step
+    small = train.longest * global_batch <= TOKENS and model.head is not None
+    plain = not config.line_by_line and not config.fsdp
+    is_long = steps >= COMPILED_STEPS and (config.max_seconds or math.inf) >= COMPILED_SECONDS
+    pays = is_long and plain and hardware.gains_by_compiling()
     return Planned(
         text_column=cut.text_column,
         documents=cut.documents,
@@ -213,5 +212,6 @@ def _plan(config: TrainConfig, cut: Cut, model: MaskedLanguageModel, global_batc
         architecture=type(model.model).__name__,
         masked_positions_only=model.head is not None,
         compile=config.compile == "on" or (config.compile == "auto" and pays),
+        cuda_graph=config.compile != "off" and alone and small and plain and hardware.records_steps(),
         line_by_line=config.line_by_line,
     )

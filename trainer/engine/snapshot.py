@@ -72,7 +72,7 @@ def _write(
         "paused": window and {"window": window, "spent_seconds": training.pace.spent_seconds},
         "threads": torch.get_num_threads(),
         "processes": training.accelerator.num_processes,
-        "global_batch": training.global_batch,
+        "global_batch": training.prepared.global_batch,
         "text": _text(training),
         "config": asdict(training.config),
         "versions": versions(),
@@ -147,7 +147,7 @@ def restore_snapshot(training: Training, folder: Path, state: dict[str, Any]) ->
 
 
 def _text(training: Training) -> list[str]:
-    return [training.train.digest, training.held_out.digest]
+    return [training.prepared.train.digest, training.prepared.held_out.digest]
 
 
 def _save_optimizer(states: list[dict[str, Any]], path: Path) -> None:

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 import torch
 from accelerate import Accelerator
+from torch import Tensor
 
 from trainer.config import TrainConfig
 from trainer.engine import sharding
+from trainer.engine.batches import Batches
 from trainer.engine.checkpoint import CHECKPOINTS, replace_folder, set_aside
 from trainer.engine.evaluation import Left, evaluate_model
-from trainer.engine.masking import DROPOUT, MaskedBatch, hashed, shuffled
+from trainer.engine.masking import DROPOUT, MaskedBatch, hashed
 from trainer.engine.optimizer import optimizers
 from trainer.engine.pace import Pace
 from trainer.engine.preparation import Prepared
+from trainer.engine.recorder import Numbers, Recorder, places_for
 from trainer.engine.schedule import learning_rate_at
 from trainer.engine.window import Window
 from trainer.errors import TrainingError
@@ -42,8 +46,7 @@ class Training:
         self.accelerator = accelerator
         self.emit = emit
         self.output_dir = output_dir
-        self.train, self.held_out, self.masking = prepared.train, prepared.held_out, prepared.masking
-        self.plan, self.global_batch = prepared.plan, prepared.global_batch
+        self.prepared, self.plan = prepared, prepared.plan
         self.step = 0
         self.best_loss = math.inf
         self.evaluations_since_best = 0
@@ -60,9 +63,15 @@ class Training:
             if self.plan.compile:
                 self.model.compile()
             self.wrapped, *self.optimizers = accelerator.prepare(self.model, *optimizers(self.model, config))
+        rank, ranks = accelerator.process_index, accelerator.num_processes
+        self.batches = Batches(config, prepared, rank, ranks, together=self.is_sharded)
+        self.recorder: Recorder | None = None
+        if self.plan.cuda_graph and ranks == 1:
+            shape = (config.per_device_train_batch_size, self.plan.block_size)
+            places = places_for(shape, config.mlm_probability)
+            self.recorder = Recorder(self._update, self.optimizers, shape, places, accelerator.device, self._warn)
         floats = 3 * sum(p.numel() for p in self.model.parameters())  # weights, and AdamW's two moments of each
         self.pace = Pace(began, config.max_seconds, 4 * floats)
-        self.order: tuple[int, torch.Tensor] = (-1, torch.empty(0))
         self.started = time.monotonic()
         self.open_window()
 
@@ -82,56 +91,47 @@ class Training:
     def train_step(self) -> None:
         """One optimizer update on the next global batch; no number is read back from the device."""
         began = time.monotonic()
-        mine = self._micro_batches()
+        mine = self.batches.of(self.step)
         masked = float(sum(len(batch.targets) for _, batch in mine))
         of_all = self.accelerator.reduce(torch.full((), masked, device=self.accelerator.device))
         self.wrapped.train()
-        for number, batch in mine:
-            on_device = batch.to(self.accelerator.device)
-            torch.manual_seed(int(hashed(self.config.seed, DROPOUT, self.step, number)))
-            if number != mine[-1][0]:
-                with self.accelerator.no_sync(self.wrapped):
-                    self._backward(on_device, of_all)
-            else:
-                self._backward(on_device, of_all)
-        clip = sharding.clip_gradients if self.is_sharded else self.accelerator.clip_grad_norm_
-        self.grad_norm = clip(self.wrapped.parameters(), self.config.max_grad_norm or math.inf)
         self.learning_rate = self._learning_rate()
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = self.learning_rate
-            optimizer.step()
-            optimizer.zero_grad()
+        self._seed(mine[0][0])
+        update = self.recorder.update if self.recorder else self._update
+        nats, self.grad_norm = update(mine, of_all)
+        self.window.nats += nats
         self.step += 1
         self.window.note_step([batch for _, batch in mine])
         self.pace.note_step(time.monotonic() - began)
 
-    def _backward(self, batch: MaskedBatch, masked: torch.Tensor) -> None:
+    def _seed(self, number: int) -> None:
+        """Dropout is a function of the step and of the micro-batch."""
+        torch.manual_seed(int(hashed(self.config.seed, DROPOUT, self.step, number)))
+
+    def _update(self, batches: Sequence[tuple[int, MaskedBatch]], masked: Tensor) -> Numbers:
+        """All that a step does on the device; for its first batch, the dropout is seeded already."""
+        nats = torch.zeros((), device=self.accelerator.device)
+        for number, batch in batches:
+            if number != batches[0][0]:
+                self._seed(number)
+            with nullcontext() if number == batches[-1][0] else self.accelerator.no_sync(self.wrapped):
+                nats += self._backward(batch.to(self.accelerator.device), masked)
+        clip = sharding.clip_gradients if self.is_sharded else self.accelerator.clip_grad_norm_
+        grad_norm = clip(self.wrapped.parameters(), self.config.max_grad_norm or math.inf)
+        for optimizer in self.optimizers:
+            optimizer.step()
+            optimizer.zero_grad()
+        return nats, grad_norm
+
+    def _backward(self, batch: MaskedBatch, masked: Tensor) -> Tensor:
         nats = self.wrapped(batch.input_ids, batch.positions, batch.targets, batch.attention_mask)
-        self.window.nats += nats.detach()
         # The exchange between ranks takes the mean of their gradients; the sum over all, divided once, is wanted.
         self.accelerator.backward(nats * (self.accelerator.num_processes / masked.clamp(min=1)))
-
-    def _micro_batches(self) -> list[tuple[int, MaskedBatch]]:
-        """Those of this rank for this step, each with its number among those of all ranks."""
-        epoch, number = divmod(self.step, self.plan.steps_per_epoch)
-        if self.order[0] != epoch:
-            self.order = (epoch, shuffled(len(self.train), seed=self.config.seed, epoch=epoch))
-        rows = self.order[1][number * self.global_batch : (number + 1) * self.global_batch]
-        size, ranks = self.config.per_device_train_batch_size, self.accelerator.num_processes
-        if len(rows) <= size * (ranks - 1):  # a resumed run may have more ranks than it began with
-            size = math.ceil(len(rows) / ranks)
-        parts = rows.split(size)
-        here = self.accelerator.process_index
-        mine = [(number, self._masked(parts[number], epoch)) for number in range(here, len(parts), ranks)]
-        rounds = math.ceil(len(parts) / ranks) if self.is_sharded else 1  # in which all take part
-        while len(mine) < rounds:  # a rank without work still takes part in the exchange
-            mine.append((here, self._masked(parts[0], epoch).without_targets()))
-        return mine
-
-    def _masked(self, blocks: torch.Tensor, epoch: int) -> MaskedBatch:
-        ids, word_starts, attention_mask = self.train.take(blocks)
-        return self.masking(ids, blocks, epoch=epoch, word_starts=word_starts, attention_mask=attention_mask)
+        detached: Tensor = nats.detach()
+        return detached
 
     def _learning_rate(self) -> float:
         return learning_rate_at(
@@ -150,6 +150,7 @@ class Training:
         if self.window.steps:
             self._log_window()
         self.probe()
+        self.pace.note_point()
         self.open_window()
 
     def _log_window(self) -> None:
@@ -191,7 +192,7 @@ class Training:
         size, accelerator = self.config.per_device_train_batch_size, self.accelerator
         how = {"batch_size": size, "accelerator": accelerator, "why_leave": why_leave}
         try:
-            result = evaluate_model(self.model, self.held_out, self.masking, **how)
+            result = evaluate_model(self.model, self.prepared.held_out, self.prepared.masking, **how)
         except Left as left:
             self.pace.evaluation_seconds = max(self.pace.evaluation_seconds, self._mean_seconds_since(began))
             return str(left)
@@ -227,7 +228,10 @@ class Training:
     def keep_unmeasured(self) -> None:
         """`model/` as it is now, for a run that ends before its first evaluation and has no time for one."""
         self._save_model()
-        self.emit(Warned(message="The run ended before an evaluation: this model has not been measured."))
+        self._warn("The run ended before an evaluation: this model has not been measured.")
+
+    def _warn(self, message: str) -> None:
+        self.emit(Warned(message=message))
 
     def is_patient(self) -> bool:
         patience = self.config.early_stopping_patience
