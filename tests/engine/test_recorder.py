@@ -4,11 +4,12 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from trainer.engine import hardware, recorder
+from trainer.engine import hardware, recorder, training, trial
 from trainer.engine.loop import fit
 from trainer.engine.masking import MaskedBatch
 from trainer.engine.model import load_model
 from trainer.engine.optimizer import optimizers
+from trainer.engine.preparation import prepare
 from trainer.events import Evaluated, Finished, Planned, StepLogged, Warned
 
 KNOWN = ("roberta", "distilbert", "bert", "modernbert")
@@ -37,7 +38,7 @@ def playing(monkeypatch):
     """A recorder that plays by doing everything anew; notes what it played."""
     played = []
 
-    def recorded(update):
+    def recorded(update, stream):
         def play():
             played.append(1)
             return update()
@@ -64,16 +65,17 @@ def curve(events):
     return [(event.step, event.loss, event.grad_norm) for event in of(StepLogged, events)]
 
 
-@pytest.mark.parametrize("count", [5, 6, 64])
-def test_positions_that_nobody_asks_about_change_neither_loss_nor_gradients(count, batch, tiny_model):
+@pytest.mark.parametrize("blocks, count", [(4, 5), (4, 6), (4, 64), (5, 5), (7, 112)])
+def test_what_fills_a_batch_up_changes_neither_loss_nor_gradients(blocks, count, batch, tiny_model):
     model = load_model(str(tiny_model("modernbert"))).train()
+    filled = batch.of_shape(blocks, count)
     results = []
-    for each in (batch, batch.asking(count)):
+    for each in (batch, filled):
         nats = model(each.input_ids, each.positions, each.targets)
         model.zero_grad()
         nats.backward()
         results.append([nats.detach(), *(p.grad.clone() for p in model.parameters())])
-    assert len(batch.asking(count).positions.unique()) == count
+    assert len(filled.positions.unique()) == count and filled.input_ids.shape == (blocks, 16)
     for plain, padded in zip(*results, strict=True):
         torch.testing.assert_close(padded, plain, rtol=1e-4, atol=1e-6)
 
@@ -85,8 +87,8 @@ def test_a_run_of_recorded_steps_is_the_same_run(optim, playing, tiny_config, ti
     fit(config, events.append, output_dir=tmp_path / "recorded")
     (planned,) = of(Planned, events)
     assert planned.cuda_graph and planned.steps > 2 * recorder.WARM_UP
-    fewer = planned.train_blocks % config.per_device_train_batch_size > 0  # are left for the last step of an epoch
-    assert fewer and len(playing) == planned.steps - recorder.WARM_UP - 2
+    assert planned.train_blocks % config.per_device_train_batch_size  # are left for the last step of an epoch
+    assert len(playing) == planned.steps - recorder.WARM_UP
 
     monkeypatch.setattr(hardware, "records_steps", lambda: False)
     plain = []
@@ -96,6 +98,15 @@ def test_a_run_of_recorded_steps_is_the_same_run(optim, playing, tiny_config, ti
     for recorded_point, point in zip(curve(events), curve(plain), strict=True):
         assert recorded_point == pytest.approx(point, rel=2e-3)
     assert of(Evaluated, events)[-1].loss == pytest.approx(of(Evaluated, plain)[-1].loss, rel=1e-3)
+
+
+def test_a_batch_with_more_masks_than_there_are_places_takes_the_long_way(
+    playing, tiny_config, tiny_model, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(recorder, "places_for", lambda shape, probability: 1)
+    events = []
+    fit(tiny_config(model=str(tiny_model("modernbert"))), events.append, output_dir=tmp_path / "run")
+    assert len(curve(events)) == 6 and not playing
 
 
 def test_the_rate_of_a_recorded_step_is_that_of_the_schedule(playing, tiny_config, tiny_model, tmp_path):
@@ -110,9 +121,17 @@ def test_the_rate_of_a_recorded_step_is_that_of_the_schedule(playing, tiny_confi
     assert moved[0] > 1e-3 and moved[1] < 3e-6 and len(playing) == 2 * (12 - recorder.WARM_UP)
 
 
+def test_the_time_that_is_promised_is_that_of_recorded_steps(playing, tiny_config, tiny_model, tmp_path, monkeypatch):
+    monkeypatch.setattr(trial, "SECONDS", 0.2)
+    config = tiny_config(model=str(tiny_model("modernbert")))
+    prepared = prepare(config, [].append, tmp_path)
+    estimate = trial.measured(config, prepared, hardware.choose("float32"))
+    assert estimate and estimate.step_seconds > 0 and playing
+
+
 @pytest.mark.parametrize("reason", ["operation not permitted when stream is capturing\nmore of it", ""])
 def test_where_steps_cannot_be_recorded_the_run_goes_on_without(reason, tiny_config, tiny_model, tmp_path, monkeypatch):
-    def broken(update):
+    def broken(update, stream):
         raise RuntimeError(reason)
 
     monkeypatch.setattr(hardware, "records_steps", lambda: True)
@@ -145,7 +164,7 @@ def test_a_step_waits_for_nothing_and_fetches_nothing(kind, optim, batch, tiny_c
     """Otherwise a GPU could neither work ahead nor be given the step as one."""
     model = load_model(str(tiny_model(kind))).train()
     chosen = optimizers(model, tiny_config(optim=optim))
-    batch = batch.asking(8)
+    batch = batch.of_shape(4, 8)
     for _ in range(2):  # the first makes what optimizers keep
         with Asked() as asked:
             nats = model(batch.input_ids, batch.positions, batch.targets)
@@ -159,15 +178,34 @@ def test_a_step_waits_for_nothing_and_fetches_nothing(kind, optim, batch, tiny_c
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("logging_steps", [1, None])
 @pytest.mark.parametrize("optim", ["adamw", "muon"])
-def test_a_cuda_graph_teaches_what_single_kernels_teach(optim, tiny_config, tiny_model, tmp_path):
-    curves = {}
+@pytest.mark.parametrize("kind", ["modernbert", "roberta"])
+def test_a_cuda_graph_teaches_what_single_kernels_teach(kind, optim, logging_steps, tiny_config, tiny_model, tmp_path):
+    losses = {}
     for compile_it in ("auto", "off"):
         events = []
-        config = tiny_config(
-            model=str(tiny_model("modernbert")), optim=optim, max_steps=20, compile=compile_it, precision="auto"
-        )
+        changes = {"max_steps": 60, "compile": compile_it, "precision": "auto", "logging_steps": logging_steps}
+        config = tiny_config(model=str(tiny_model(kind)), optim=optim, **changes)
         fit(config, events.append, output_dir=tmp_path / compile_it)
         assert of(Planned, events)[0].cuda_graph == (compile_it == "auto") and not of(Warned, events)
-        curves[compile_it] = [loss for _, loss, _ in curve(events)]
-    assert curves["auto"] == pytest.approx(curves["off"], rel=2e-2)
+        losses[compile_it] = of(Evaluated, events)[-1].loss
+    assert losses["auto"] == pytest.approx(losses["off"], rel=2e-2)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_step_that_waits_for_the_gpu_is_not_recorded_and_the_run_goes_on(
+    tiny_config, tiny_model, tmp_path, monkeypatch
+):
+    original = training.Training._backward
+
+    def waiting(self, batch, masked):
+        nats = original(self, batch, masked)
+        nats.item()
+        return nats
+
+    monkeypatch.setattr(training.Training, "_backward", waiting)
+    events = []
+    fit(tiny_config(model=str(tiny_model("roberta")), max_steps=10), events.append, output_dir=tmp_path / "run")
+    assert len(of(Warned, events)) == 1 and of(Finished, events)[0].reason == "completed" and len(curve(events)) == 10

@@ -17,6 +17,7 @@ from trainer.engine.hardware import exact_dtype
 from trainer.engine.masking import HELD_OUT_EPOCH, Masking
 from trainer.engine.model import MaskedLanguageModel
 
+GPU_TOKENS = 8_192  # at a time at least: it has done with fewer before it is asked for the next
 ASKED_SECONDS, ASKED_BATCHES = 1.0, 16  # between two questions whether to leave an evaluation
 
 
@@ -63,10 +64,12 @@ def evaluate_model(
     accelerator: Accelerator,
     why_leave: Callable[[], str | None] = to_the_end,
 ) -> dict[str, Any]:
-    """The metric over all blocks; every process computes its share and all get the whole.
+    """The metric over all blocks, `batch_size` or more at a time; every process computes its share, all get the whole.
 
     Now and then all ask together `why_leave`. Raises: Left when there is a reason.
     """
+    if accelerator.device.type == "cuda":
+        batch_size = max(batch_size, GPU_TOKENS // max(1, blocks.longest))
     was_training = model.training
     model.eval()
     try:

@@ -176,7 +176,7 @@ def _fit(
         if pause:
             emit(PhaseChanged(phase=SAVING))
             save_snapshot(training, paused=True)
-            accelerator.free_memory()
+            training.close()
             paused = Paused(step=training.step, elapsed_seconds=training.elapsed_seconds)
             emit(paused)
             return paused
@@ -197,7 +197,7 @@ def _fit(
             break
         training.train_step()
 
-    accelerator.free_memory()
+    training.close()
     return _end(reason, training.step, training.elapsed_seconds, emit, output_dir)
 
 

@@ -59,13 +59,17 @@ class MaskedBatch:
             parts = tuple(part if part is None or part.is_cuda else part.pin_memory() for part in parts)
         return MaskedBatch(*(part if part is None else part.to(device, non_blocking=True) for part in parts))
 
-    def asking(self, count: int) -> MaskedBatch:
-        """The same with `count` positions, the further ones different from these and from each other."""
-        others = torch.ones(self.input_ids.numel(), dtype=torch.bool).index_fill_(0, self.positions, False)
-        more = others.nonzero().squeeze(1)[: count - len(self.positions)]
-        positions = torch.cat([self.positions, more])
+    def of_shape(self, blocks: int, asked: int) -> MaskedBatch:
+        """The same as a batch of so many blocks and positions, which are all different; the further ones teach nothing.
+
+        Neither may be fewer than there are.
+        """
+        more_blocks = self.input_ids[:1].expand(blocks - len(self.input_ids), -1)
+        ids = torch.cat([self.input_ids, more_blocks])
+        others = torch.ones(ids.numel(), dtype=torch.bool).index_fill_(0, self.positions, False)
+        more = others.nonzero().squeeze(1)[: asked - len(self.positions)]
         targets = torch.cat([self.targets, torch.full_like(more, NOBODY_ASKS)])
-        return MaskedBatch(self.input_ids, positions, targets, self.attention_mask)
+        return MaskedBatch(ids, torch.cat([self.positions, more]), targets)
 
     def without_targets(self) -> MaskedBatch:
         """The same blocks with nothing to guess."""

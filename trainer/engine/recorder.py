@@ -9,38 +9,48 @@ Source: "CUDA Graphs" in the notes of torch's documentation (capture of a whole 
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor
 
+from trainer.config import TrainConfig
 from trainer.engine.masking import NOBODY_ASKS, MaskedBatch
+from trainer.events import Emit, Planned, Warned
 
 TOKENS = 16_384  # of a batch at most: a larger one keeps the GPU busy by itself
 WARM_UP = 3  # steps before: libraries choose their ways, and the optimizers make what they keep
 DEVIATIONS = 5  # by which a batch may have more masked positions than the mean
+STEPS_AHEAD = 3  # that may wait for the GPU: who stops a run waits for them, too
 
 Numbers = tuple[Tensor, Tensor]  # nats and length of the gradient, on the device
 Update = Callable[[Sequence[tuple[int, MaskedBatch]], Tensor], Numbers]
 
 
-def recorded(update: Callable[[], Numbers]) -> Callable[[], Numbers]:
-    """`update` as one launch, whose numbers are always in the same place. Raises: RuntimeError where it can't be."""
+def recorded(update: Callable[[], Numbers], stream: torch.cuda.Stream | None) -> Callable[[], Numbers]:
+    """`update` as one launch, whose numbers are always in the same place. Raises what keeps it from being one."""
     graph = torch.cuda.CUDAGraph()
     here = torch.cuda.current_stream()
     try:
-        with torch.cuda.graph(graph):
+        with torch.cuda.graph(graph, stream=stream):
             numbers = update()
-    except RuntimeError:
+    except Exception:
         # What broke off leaves torch on the stream of the recording, and its random numbers bound to it.
         torch.cuda.set_stream(here)
-        random = torch.cuda.default_generators[here.device_index]
-        random.graphsafe_set_state(torch.Generator(here.device).graphsafe_get_state())
+        random, unbound = torch.cuda.default_generators[here.device_index], torch.Generator(here.device)
+        unbound.manual_seed(random.initial_seed())
+        random.graphsafe_set_state(unbound.graphsafe_get_state())
         raise
+    ahead: deque[torch.cuda.Event] = deque()
 
     def play() -> Numbers:
         graph.replay()
+        ahead.append(torch.cuda.Event(blocking=True))
+        ahead[-1].record()
+        if len(ahead) > STEPS_AHEAD:
+            ahead.popleft().synchronize()
         return numbers
 
     return play
@@ -54,84 +64,90 @@ def places_for(shape: tuple[int, int], probability: float) -> int:
 
 
 class Recorder:
-    """Takes the place of `update`, for batches of one shape."""
+    """Takes the place of `update`, for batches of one shape or less."""
 
     def __init__(
         self,
         update: Update,
         optimizers: Sequence[torch.optim.Optimizer],
-        shape: tuple[int, int],
-        places: int,
+        config: TrainConfig,
+        plan: Planned,
         device: torch.device,
-        warn: Callable[[str], None],
+        emit: Emit,
     ) -> None:
-        """`shape`: (blocks, tokens) of a batch; `places` for masked positions."""
-        self._update, self._optimizers, self._warn = update, optimizers, warn
-        self.places = places
-        tokens = math.prod(shape)
+        self._update, self._optimizers, self._emit = update, optimizers, emit
+        shape = config.per_device_train_batch_size, plan.block_size
+        tokens, places = math.prod(shape), places_for(shape, config.mlm_probability)
         self._inputs = torch.zeros(tokens + 2 * places, dtype=torch.long, device=device)
         ids, positions, targets = self._inputs.split([tokens, places, places])
         self._batch = MaskedBatch(ids.view(shape), positions, targets)
         self._rate = torch.zeros((), device=device)
+        self._places = places
+        self._stream = torch.cuda.Stream() if device.type == "cuda" else None
         self._play: Callable[[], Numbers] | None = None
-        self._warm = 0
+        self._steps = 0
         self._is_broken = False
 
     def update(self, batches: Sequence[tuple[int, MaskedBatch]], masked: Tensor) -> Numbers:
-        """One step; the last batch of an epoch, which may be smaller, and one with many masks take the long way."""
-        (_, batch), *others = batches
-        fits = batch.input_ids.shape == self._batch.input_ids.shape and len(batch.positions) <= self.places
-        if others or not fits or self._is_broken:
+        """One step; a batch with very many masks takes the long way."""
+        [(_, batch)] = batches
+        self._steps += 1
+        if self._steps == 1 or self._is_broken or len(batch.positions) > self._places:
             return self._update(batches, masked)
         self._put(batch)
-        if self._warm < WARM_UP:
-            self._warm += 1
-            with _own_stream(self._inputs.device):
-                return self._step()
-        if not self._play and not self._recording():
-            return self._update(batches, masked)
-        assert self._play
         self._rate.fill_(self._optimizers[0].param_groups[0]["lr"])
-        return self._play()
+        if self._play:
+            return self._play()
+        with self._rate_on_device(capturable=self._steps > WARM_UP):
+            if self._steps <= WARM_UP:
+                with self._own_stream():
+                    return self._step()
+            self._try_to_record()
+        return self._play() if self._play else self._update(batches, masked)
 
     def _put(self, batch: MaskedBatch) -> None:
         """Where the recorded step looks for it, in one transfer."""
-        batch = batch.asking(self.places)
+        batch = batch.of_shape(len(self._batch.input_ids), self._places)
         inputs = torch.cat([batch.input_ids.flatten(), batch.positions, batch.targets])
         self._inputs.copy_(inputs.pin_memory() if self._inputs.is_cuda else inputs, non_blocking=True)
 
     def _step(self) -> Numbers:
         return self._update([(0, self._batch)], (self._batch.targets != NOBODY_ASKS).sum())
 
-    def _recording(self) -> bool:
-        """Whether there is one now."""
-        groups = [group for optimizer in self._optimizers for group in optimizer.param_groups]
-        before = [dict(group) for group in groups]
+    def _try_to_record(self) -> None:
         try:
-            for group in groups:
-                group.update(lr=self._rate, capturable=True)
-            self._play = recorded(self._step)
-        except RuntimeError as error:
+            self._play = recorded(self._step, self._stream)
+        except Exception as error:
             self._is_broken = True
             for optimizer in self._optimizers:
                 optimizer.zero_grad()
-            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-            self._warn(f"The steps can't be recorded for the GPU ({reason}): the run goes on, but slower.")
+            first = error.__context__ or error  # the end of a recording that broke off fails as well
+            reason = (str(first).strip() or type(first).__name__).splitlines()[0]
+            said = f"The steps can't be recorded for the GPU ({reason}): the run goes on, but slower."
+            self._emit(Warned(message=said))
+
+    @contextmanager
+    def _rate_on_device(self, *, capturable: bool) -> Iterator[None]:
+        """A number would be recorded along; `capturable` is what AdamW wants to be told."""
+        groups = [group for optimizer in self._optimizers for group in optimizer.param_groups]
+        before = [dict(group) for group in groups]
+        for group in groups:
+            group.update(lr=self._rate, capturable=capturable)
+        try:
+            yield
         finally:
             for group, was in zip(groups, before, strict=True):
                 group.clear()
                 group.update(was)
-        return self._play is not None
 
-
-@contextmanager
-def _own_stream(device: torch.device) -> Iterator[None]:
-    """Work that is to be recorded must not have begun on the stream of all the rest."""
-    if device.type != "cuda":
-        yield
-        return
-    here, own = torch.cuda.current_stream(), torch.cuda.Stream()
-    own.wait_stream(here)
-    with torch.cuda.stream(own):
-        yield
-    here.wait_stream(own)
+    @contextmanager
+    def _own_stream(self) -> Iterator[None]:
+        """Work that is to be recorded is done before on the stream of the recording."""
+        if self._stream is None:
+            yield
+            return
+        here = torch.cuda.current_stream()
+        self._stream.wait_stream(here)
+        with torch.cuda.stream(self._stream):
+            yield
+        here.wait_stream(self._stream)

@@ -21,7 +21,7 @@ from trainer.engine.masking import DROPOUT, MaskedBatch, hashed
 from trainer.engine.optimizer import optimizers
 from trainer.engine.pace import Pace
 from trainer.engine.preparation import Prepared
-from trainer.engine.recorder import Numbers, Recorder, places_for
+from trainer.engine.recorder import Numbers, Recorder
 from trainer.engine.schedule import learning_rate_at
 from trainer.engine.window import Window
 from trainer.errors import TrainingError
@@ -67,9 +67,7 @@ class Training:
         self.batches = Batches(config, prepared, rank, ranks, together=self.is_sharded)
         self.recorder: Recorder | None = None
         if self.plan.cuda_graph and ranks == 1:
-            shape = (config.per_device_train_batch_size, self.plan.block_size)
-            places = places_for(shape, config.mlm_probability)
-            self.recorder = Recorder(self._update, self.optimizers, shape, places, accelerator.device, self._warn)
+            self.recorder = Recorder(self._update, self.optimizers, config, self.plan, accelerator.device, emit)
         floats = 3 * sum(p.numel() for p in self.model.parameters())  # weights, and AdamW's two moments of each
         self.pace = Pace(began, config.max_seconds, 4 * floats)
         self.started = time.monotonic()
@@ -94,7 +92,8 @@ class Training:
         mine = self.batches.of(self.step)
         masked = float(sum(len(batch.targets) for _, batch in mine))
         of_all = self.accelerator.reduce(torch.full((), masked, device=self.accelerator.device))
-        self.wrapped.train()
+        if not self.wrapped.training:
+            self.wrapped.train()
         self.learning_rate = self._learning_rate()
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
@@ -127,11 +126,10 @@ class Training:
         return nats, grad_norm
 
     def _backward(self, batch: MaskedBatch, masked: Tensor) -> Tensor:
-        nats = self.wrapped(batch.input_ids, batch.positions, batch.targets, batch.attention_mask)
+        nats: Tensor = self.wrapped(batch.input_ids, batch.positions, batch.targets, batch.attention_mask)
         # The exchange between ranks takes the mean of their gradients; the sum over all, divided once, is wanted.
         self.accelerator.backward(nats * (self.accelerator.num_processes / masked.clamp(min=1)))
-        detached: Tensor = nats.detach()
-        return detached
+        return nats.detach()
 
     def _learning_rate(self) -> float:
         return learning_rate_at(
@@ -228,10 +226,7 @@ class Training:
     def keep_unmeasured(self) -> None:
         """`model/` as it is now, for a run that ends before its first evaluation and has no time for one."""
         self._save_model()
-        self._warn("The run ended before an evaluation: this model has not been measured.")
-
-    def _warn(self, message: str) -> None:
-        self.emit(Warned(message=message))
+        self.emit(Warned(message="The run ended before an evaluation: this model has not been measured."))
 
     def is_patient(self) -> bool:
         patience = self.config.early_stopping_patience
@@ -242,6 +237,11 @@ class Training:
         if self.accelerator.is_main_process:
             replace_folder(self.output_dir / "model", lambda folder: self.model.save(folder, weights))
         self.accelerator.wait_for_everyone()
+
+    def close(self) -> None:
+        """Gives the device's memory back."""
+        self.recorder = None  # which holds this run, as the run holds it
+        self.accelerator.free_memory()
 
     def open_window(self) -> None:
         """From here on the next point of the curve is added up."""

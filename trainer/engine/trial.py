@@ -6,14 +6,18 @@ import math
 import resource
 import sys
 import time
+from collections.abc import Sequence
 
 import torch
+from torch import Tensor
 
 from trainer.config import TrainConfig
 from trainer.engine import hardware
-from trainer.engine.masking import shuffled
+from trainer.engine.masking import MaskedBatch, shuffled
+from trainer.engine.model import MaskedLanguageModel
 from trainer.engine.optimizer import optimizers
 from trainer.engine.preparation import Prepared
+from trainer.engine.recorder import Numbers, Recorder, Update
 from trainer.previews import Estimate
 
 SECONDS = 2.0
@@ -35,18 +39,17 @@ def measured(config: TrainConfig, prepared: Prepared, chosen: hardware.Hardware)
     try:
         model = prepared.model.to(chosen.device).train()
         chosen_optimizers = optimizers(model, config)
+        device = torch.device(chosen.device)
+        update = _update(model, chosen_optimizers, device)
+        if prepared.plan.cuda_graph:
+            update = Recorder(update, chosen_optimizers, config, prepared.plan, device, lambda event: None).update
         began = time.monotonic()
         while time.monotonic() - began < SECONDS or len(times) < 2:
             start, start_of_work = time.monotonic(), time.process_time()
             rows = batches[len(times) % len(batches)]
             ids, word_starts, attention_mask = prepared.train.take(rows)
             batch = prepared.masking(ids, rows, epoch=0, word_starts=word_starts, attention_mask=attention_mask)
-            batch = batch.to(torch.device(chosen.device))
-            nats = model(batch.input_ids, batch.positions, batch.targets, batch.attention_mask)
-            (nats / max(1, len(batch.targets))).backward()
-            for optimizer in chosen_optimizers:
-                optimizer.step()
-                optimizer.zero_grad()
+            update([(0, batch)], torch.tensor(len(batch.targets), device=device))
             if chosen.device == "cuda":
                 torch.cuda.synchronize()
             # What else a processor is busy with doesn't count: no step takes longer than it computes.
@@ -68,6 +71,22 @@ def measured(config: TrainConfig, prepared: Prepared, chosen: hardware.Hardware)
         memory_there=there,
         device_name=chosen.name,
     )
+
+
+def _update(model: MaskedLanguageModel, chosen: list[torch.optim.Optimizer], device: torch.device) -> Update:
+    """A step on one batch."""
+
+    def update(batches: Sequence[tuple[int, MaskedBatch]], masked: Tensor) -> Numbers:
+        [(_, batch)] = batches
+        batch = batch.to(device)
+        nats: Tensor = model(batch.input_ids, batch.positions, batch.targets, batch.attention_mask)
+        (nats / masked.clamp(min=1)).backward()
+        for optimizer in chosen:
+            optimizer.step()
+            optimizer.zero_grad()
+        return nats.detach(), masked
+
+    return update
 
 
 def _peak(device: str) -> int:
