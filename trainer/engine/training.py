@@ -53,7 +53,7 @@ class Training:
         self.evaluated_step: int | None = None
         self.saved_step: int | None = None
 
-        self.model = prepared.model  # the module itself; `wrapped` is what ranks share
+        self.model = prepared.model.train()  # the module itself; `wrapped` is what ranks share
         self.is_sharded = config.fsdp and accelerator.num_processes > 1
         if self.is_sharded:
             sharding.shard(self.model, accelerator)
@@ -92,8 +92,6 @@ class Training:
         mine = self.batches.of(self.step)
         masked = float(sum(len(batch.targets) for _, batch in mine))
         of_all = self.accelerator.reduce(torch.full((), masked, device=self.accelerator.device))
-        if not self.wrapped.training:
-            self.wrapped.train()
         self.learning_rate = self._learning_rate()
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
