@@ -124,8 +124,8 @@ def test_the_comparison_notices_a_loss_averaged_per_batch(differences, monkeypat
     def averaged(training, batch, masked):
         nats = training.wrapped(batch.input_ids, batch.positions, batch.targets)
         mean = nats / max(len(batch.targets), 1) / training.config.gradient_accumulation_steps
-        training.window.nats += mean.detach() * masked
         training.accelerator.backward(mean)
+        return mean.detach() * masked
 
     monkeypatch.setattr(Training, "_backward", averaged)
     by_loss, by_weight = differences(per_device_train_batch_size=4, gradient_accumulation_steps=2)
