@@ -17,7 +17,7 @@ ANSWER = {
     "text_column": "text", "documents": 3, "skipped_documents": 0, "words": 9, "tokens": 12, "train_blocks": 2,
     "held_out_blocks": 1, "held_out_documents": 1, "block_size": 8, "steps": 3, "steps_per_epoch": 1,
     "parameters": 9, "architecture": "Bert", "masked_positions_only": True,
-    "line_by_line": False, "compile": False, "share": 1.0,
+    "line_by_line": False, "compile": False, "cuda_graph": False, "share": 1.0,
     "first_documents": ["One."], "block": [{"text": "One", "fate": "hidden", "seen": "<mask>"}],
     "scripts": {"Latin": 1.0}, "unknown_share": 0.0, "duplicate_share": 0.0, "estimate": None, "warnings": [],
 }  # fmt: skip
