@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import time
 
+from trainer.engine.recorder import STEPS_IN_FLIGHT
+
 SAVING_SHARE = 0.02  # of a run's time at most, where the settings leave the interval open
 SAVING_PAUSE = 10.0  # seconds between two checkpoints at least, however little one takes
 BYTES_PER_SECOND = 200e6  # of a first checkpoint, hashed and flushed: a cautious guess, until one was measured
 POINTS_PAUSE = 0.5  # seconds between two points of the curve, where the settings leave it open: a GPU makes 200 steps
 MEASURING_SHARE = 0.1  # of a time budget at most is kept for an evaluation at its end
-STEPS_IN_FLIGHT = 4  # a GPU may still have these to do when it is asked to end
 
 
 class Pace:

@@ -23,7 +23,7 @@ from trainer.events import Emit, Planned, Warned
 TOKENS = 16_384  # of a batch at most: a larger one keeps the GPU busy by itself
 WARM_UP = 3  # steps before: libraries choose their ways, and the optimizers make what they keep
 DEVIATIONS = 5  # by which a batch may have more masked positions than the mean
-STEPS_AHEAD = 3  # that may wait for the GPU: who stops a run waits for them, too
+STEPS_IN_FLIGHT = 4  # a GPU may still have these to do: who ends a run waits for them
 
 Numbers = tuple[Tensor, Tensor]  # nats and length of the gradient, on the device
 Update = Callable[[Sequence[tuple[int, MaskedBatch]], Tensor], Numbers]
@@ -36,7 +36,7 @@ def recorded(update: Callable[[], Numbers], stream: torch.cuda.Stream | None) ->
     try:
         with torch.cuda.graph(graph, stream=stream):
             numbers = update()
-    except Exception:
+    except Exception:  # whatever it is, it is raised again
         # What broke off leaves torch on the stream of the recording, and its random numbers bound to it.
         torch.cuda.set_stream(here)
         random, unbound = torch.cuda.default_generators[here.device_index], torch.Generator(here.device)
@@ -46,11 +46,11 @@ def recorded(update: Callable[[], Numbers], stream: torch.cuda.Stream | None) ->
     ahead: deque[torch.cuda.Event] = deque()
 
     def play() -> Numbers:
+        if len(ahead) == STEPS_IN_FLIGHT:
+            ahead.popleft().synchronize()
         graph.replay()
         ahead.append(torch.cuda.Event(blocking=True))
         ahead[-1].record()
-        if len(ahead) > STEPS_AHEAD:
-            ahead.popleft().synchronize()
         return numbers
 
     return play
@@ -117,7 +117,7 @@ class Recorder:
     def _try_to_record(self) -> None:
         try:
             self._play = recorded(self._step, self._stream)
-        except Exception as error:
+        except (RuntimeError, AssertionError) as error:  # of CUDA, of torch's optimizers
             self._is_broken = True
             for optimizer in self._optimizers:
                 optimizer.zero_grad()

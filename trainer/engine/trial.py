@@ -74,7 +74,7 @@ def measured(config: TrainConfig, prepared: Prepared, chosen: hardware.Hardware)
 
 
 def _update(model: MaskedLanguageModel, chosen: list[torch.optim.Optimizer], device: torch.device) -> Update:
-    """A step on one batch."""
+    """A step on one batch; how long its gradient is, nobody asks here."""
 
     def update(batches: Sequence[tuple[int, MaskedBatch]], masked: Tensor) -> Numbers:
         [(_, batch)] = batches
