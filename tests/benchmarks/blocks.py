@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -46,6 +47,8 @@ def comparisons(device: str, repetitions: int, only: str) -> Iterator[Comparison
             once = {"batched": True, "num_proc": processes, "load_from_cache_file": False}
             tokens = rows.map(lambda batch: tokenizer(batch["text"]), remove_columns=["text"], **once)
             made[way] = len(tokens.map(functools.partial(_group_texts, concatenated), **once))
+            # `map` with processes keeps tokenizers to one thread and takes that back for Python alone, not for them.
+            os.unsetenv("TOKENIZERS_PARALLELISM")
 
         def alone() -> None:
             for start in range(0, len(texts), BATCH):
