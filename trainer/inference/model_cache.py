@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,5 +65,9 @@ class ModelCache:
 
 
 def _changed(folder: Path) -> int:
-    """When the weights were last written; 0 where there are none."""
-    return max((file.stat().st_mtime_ns for file in folder.glob("*.safetensors")), default=0)
+    """When the weights were last written; 0 where there are none, or no folder any more."""
+    try:
+        with os.scandir(folder) as files:
+            return max((file.stat().st_mtime_ns for file in files if file.name.endswith(".safetensors")), default=0)
+    except FileNotFoundError:
+        return 0

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 FEW = 64  # tokens
-LARGE = 1 << 19  # weights of a layer; smaller ones lie in the processor's caches
+LARGE = 1 << 15  # weights of a layer
 
 
 class PackedProduct:
