@@ -69,7 +69,7 @@ def serve() -> None:
         slicer = Slicer(runs, backend.lent(slice_of), backend.seconds)
         load_engine()
         limits = replace(limits, max_queued=MANY)  # runs wait for their owners there, and keep nobody else out
-    page = build_page(
+    page, routes = build_page(
         runs,
         fills,
         Publisher(),
@@ -85,7 +85,7 @@ def serve() -> None:
         rental=Rental(own_token, why_not="" if backends.rents else NO_TOKEN if at_desk else NOT_ASKED),
     )
     hosts = tuple(host.strip() for host in os.environ.get("SPACE_HOST", "").split(",") if host.strip())
-    page.launch(prevent_thread_lock=True, **launch_settings(limits, hosts, only_here=bool(own_token)))
+    page.launch(prevent_thread_lock=True, **launch_settings(limits, hosts, routes, only_here=bool(own_token)))
     kept = without_secrets(os.environ)  # all has been read: what is started from now on can't even inherit them
     os.environ.clear()
     os.environ.update(kept)

@@ -53,7 +53,7 @@ MODELS = (
             "learning_rate": 1.6e-3,
             "warmup_ratio": 0.1,
             "per_device_train_batch_size": 16,
-            "num_train_epochs": 3.0,
+            "num_train_epochs": 4.0,
             "mlm_probability": 0.3,  # it learns more from each block; see tests/benchmarks/README.md
         },
     ),

@@ -10,7 +10,7 @@ import pytest
 from trainer.config import TrainConfig
 from trainer.events import Evaluated
 from trainer.runs.folder import RunFolder
-from trainer.runs.history import RunReader
+from trainer.runs.history import RunReader, RunView
 from trainer.ui import charts
 
 
@@ -43,18 +43,38 @@ def test_smoothing_starts_at_the_first_value_and_keeps_a_level_line_level() -> N
     assert charts.smoothed([]) == []
 
 
-def test_every_drawing_names_all_curves_and_reaches_the_last_step(tmp_path: Path) -> None:
-    """A chart that exists takes up neither new colours nor new limits, so the first values bring all of them."""
+@pytest.fixture
+def view(tmp_path: Path) -> RunView:
+    """A run that was evaluated before its first step."""
     folder = RunFolder(tmp_path / "20260101-000000-quiet-otter")
     folder.write_config(TrainConfig())
     folder.append(Evaluated(step=0, epoch=0.0, loss=3.0, perplexity=20.1, accuracy=0.3, masked_tokens=9, best=True))
-    view = replace(RunReader(folder).read(), steps=30)
-    for frame, curves in (
-        (charts.loss_frame(view), [charts.RAW, charts.SMOOTHED, charts.HELD_OUT]),
-        (charts.perplexity_frame(view), [charts.HELD_OUT, charts.BEFORE]),
-    ):
-        assert list(frame["curve"].unique()) == curves
-        assert frame["step"].min() == 0 and frame["step"].max() == 30
-    compared = charts.held_out_frame([view, view], "loss")
-    assert set(compared["colour"]) == set(charts.RUN_COLORS)
-    assert compared.dropna()["colour"].nunique() == 2
+    return replace(RunReader(folder).read(), steps=30)
+
+
+def test_a_chart_has_a_curve_of_each_kind_and_reaches_the_last_step(view: RunView) -> None:
+    loss, perplexity = charts.loss_chart(view), charts.perplexity_chart(view)
+    assert loss["end"] == perplexity["end"] == 30
+    assert {curve["name"]: curve["points"] for curve in loss["curves"]} == {
+        charts.RAW: [], charts.SMOOTHED: [], charts.HELD_OUT: [(0, 3.0)],
+    }  # fmt: skip
+    level, held_out = perplexity["curves"]
+    assert (level["name"], level["points"]) == (charts.BEFORE, [(0, 20.1), (30, 20.1)])
+    assert (held_out["name"], held_out["points"]) == (charts.HELD_OUT, [(0, 20.1)])
+
+
+def test_a_chart_of_a_long_run_is_sent_as_at_most_1000_points_with_its_spikes(view: RunView) -> None:
+    steps = range(100_000)
+    points = tuple({"step": step, "loss": 50.0 if step == 77_777 else 2.0} for step in steps)
+    evaluations = tuple({"step": step, "loss": 3.0, "perplexity": 20.1} for step in steps[::100])
+    long = replace(view, points=points, evaluations=evaluations, steps=100_000)
+    for chart in (charts.loss_chart(long), charts.perplexity_chart(long)):
+        assert sum(len(curve["points"]) for curve in chart["curves"]) <= 1000
+    assert (77_777, 50.0) in charts.loss_chart(long)["curves"][0]["points"]
+
+
+def test_compared_runs_have_colours_of_their_own_and_a_gap_where_nothing_was_measured(view: RunView) -> None:
+    unmeasured = replace(view, evaluations=({"step": 0, "perplexity": None}, {"step": 4, "perplexity": 7.0}))
+    chart = charts.held_out_chart([view, unmeasured], "perplexity", "Held-out perplexity", "")
+    assert [curve["points"] for curve in chart["curves"]] == [[(0, 20.1)], [(4, 7.0)]]
+    assert len({curve["color"] for curve in chart["curves"]}) == 2 and not chart["legend"]

@@ -20,7 +20,7 @@ def status(client: Any, run: str) -> dict[str, Any]:
 
 def curves(page: Any) -> list[str]:
     """The lines of the loss chart as they are drawn."""
-    paths = page.locator("#loss-chart svg .mark-line path[d]")
+    paths = page.locator("#loss-chart path.line")
     return paths.evaluate_all("all => all.map(path => path.getAttribute('d'))")
 
 
@@ -81,6 +81,16 @@ def test_with_nobody_watching_runs_go_on_and_whoever_comes_back_sees_all_of_them
     eventually(lambda: curves(tabs[0]) == curves(tabs[1]) and sum("L" in line for line in curves(tabs[0])) >= 2)
     tabs[0].reload()
     tabs[0].wait_for_selector(".state.completed")  # of the newest
+
+
+def test_a_page_whose_server_does_not_answer_says_so_and_goes_on_when_it_does(
+    session_app: Any, opened: Callable
+) -> None:
+    page = opened(session_app)
+    page.route("**/news?*", lambda route: route.abort())
+    page.wait_for_selector("body.unanswered")
+    page.unroute("**/news?*")
+    page.wait_for_selector("body:not(.unanswered)")
 
 
 def test_a_space_that_is_shut_down_saves_its_run_and_goes_on_with_it_when_it_comes_back(

@@ -19,7 +19,7 @@ def tab(session_app: Any, opened: Callable) -> Any:
 
 def points(page: Any) -> int:
     """How many points the loss chart's curves have: the corners of their paths."""
-    paths = page.locator("#loss-chart svg .mark-line path[d]").evaluate_all("all => all.map(p => p.getAttribute('d'))")
+    paths = page.locator("#loss-chart path.line").evaluate_all("all => all.map(p => p.getAttribute('d'))")
     return sum(path.count("L") + path.count("M") for path in paths if path)
 
 
@@ -138,6 +138,26 @@ def test_a_preview_shows_what_was_understood_and_a_block_as_the_model_sees_it(ta
 def test_an_empty_file_is_refused(tab: Any, tmp_path: Path) -> None:
     upload(tab, tmp_path / "empty.txt", "")
     tab.get_by_text("The file 'empty.txt' is empty.").first.wait_for()
+
+
+def test_a_chart_tells_its_values_is_enlarged_and_saved_as_a_picture(tab: Any) -> None:
+    chart = tab.locator("#loss-chart")
+    chart.locator("svg").wait_for()
+    assert chart.locator("svg").get_attribute("aria-label").startswith("Loss: ")
+    assert chart.locator(".tip").is_hidden()
+    chart.locator("svg").hover()
+    assert "step" in chart.locator(".tip").inner_text() and "held out" in chart.locator("svg").inner_html()
+    small = chart.bounding_box()
+    chart.get_by_label("Enlarge").click()
+    tab.wait_for_function("document.querySelector('#loss-chart svg').clientHeight > 500")
+    tab.keyboard.press("Escape")
+    tab.wait_for_function("document.querySelector('#loss-chart svg').clientHeight < 500")
+    assert chart.bounding_box() == small
+    chart.locator("svg").hover()
+    with tab.expect_download() as saved:
+        chart.get_by_label("Save as a picture").click()
+    assert saved.value.suggested_filename == "loss-chart.png"
+    assert Path(saved.value.path()).read_bytes().startswith(b"\x89PNG")
 
 
 @pytest.mark.parametrize("width", [1280, 390])

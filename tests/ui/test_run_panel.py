@@ -100,19 +100,22 @@ def test_a_run_whose_folder_was_removed_leaves_the_page_alive(live: LiveView, ru
 
 def test_only_what_changed_of_a_run_is_sent(folder: RunFolder, runs: RunManager) -> None:
     with gr.Blocks():
-        live = LiveView(Visitors(runs))
+        visitors = Visitors(runs)
+        live = LiveView(visitors)
         live.connect(gr.Button(), gr.Button())
-    ask, *_ = live.news.asked
-    parts = ("panel", "curves", "picker", "rest")
+    parts = ("panel", "probe", "curves", "picker", "rest")
+
+    def marks() -> list[str]:
+        return live.news.marks(visitors.of(""), None)
 
     def changed(event: Any) -> set[str]:
-        before = ask(None, "", None)
+        before = marks()
         folder.append(event)
         runs.views()
-        return {part for part, was, now in zip(parts, before, ask(None, "", None), strict=True) if was != now}
+        return {part for part, was, now in zip(parts, before, marks(), strict=True) if was != now}
 
     changed(STARTED)
-    assert ask(None, "", None) == ask(None, "", None)
+    assert marks() == marks()
     assert changed(evaluated(0, 200.0)) == {"panel", "curves", "rest"}
     assert changed(logged(5)) == {"panel", "curves"}
     assert changed(logged(6)) == {"panel"}  # the curves follow in the next seconds of the run

@@ -72,13 +72,13 @@ def test_a_tick_with_a_thousand_finished_runs_opens_no_file_but_those_of_the_run
         visitors = Visitors(manager)
         live, tab = LiveView(visitors), RunsTab(visitors)
         live.connect(gr.Button(), gr.Button())
-    own, (ask, *_) = visitors.of(""), live.news.asked
-    seen = ask(None, "", None)
+    own = visitors.of("")
+    seen = live.news.marks(own, None)
     listed = tab.refresh(own, [], None)[1]
     assert len(listed) == 1000
     opened = opened_files(thousand_runs)
     time.sleep(1.1)  # what the manager knows is then a second old, and it looks again
-    unchanged = ask(None, "", None), tab.refresh(own, [], listed)
+    unchanged = live.news.marks(own, None), tab.refresh(own, [], listed)
     manager.close()
     assert unchanged == (seen, gr.skip())
     assert {Path(file).parent.name for file in opened} <= {next(iter(listed))}
@@ -151,13 +151,13 @@ def test_comparing_marks_what_differs_and_says_when_figures_do_not_compare(
         comparison = Comparison(Visitors(runs))
     seal, fox, otter = runs.views()
 
-    _, _, legend, loss, _, figures, settings = comparison.shown(runs, [fox, otter], True)
+    _, _, legend, curves, figures, settings = comparison.shown(runs, [fox, otter], True)
     assert settings == {
         "headers": ["setting", "brave-fox", "quiet-otter", ""],
         "data": [["Learning rate", "0.001", "2e-05", "\u2260 differs"]],
     }
     assert "warning" not in legend and "brave-fox" in legend
-    assert set(loss.dropna()["run"]) == {"brave-fox", "quiet-otter"}
+    assert [[curve["name"] for curve in chart["curves"]] for chart in curves] == [["brave-fox", "quiet-otter"]] * 2
     assert figures[0] == ["brave-fox", 0, "0.00", "5.0000", "50.00", "50.0%"]
 
     _, _, legend, *_, settings = comparison.shown(runs, [seal, otter], False)

@@ -88,7 +88,7 @@ def test_runs_are_found_sorted_and_scrolled_to(tab: Any) -> None:
     assert "completed" in cells and "Science Q&A" in cells and "Mask Studio mini" in cells and "%" in cells
 
 
-def test_a_new_name_shows_everywhere_and_stays_text(tab: Any) -> None:
+def test_a_new_name_shows_everywhere_and_stays_text(tab: Any, eventually: Callable) -> None:
     choose(tab, "brave-fox")
     act(tab, "rename")
     tab.locator("#label textarea, #label input").fill(HURTFUL)
@@ -104,7 +104,7 @@ def test_a_new_name_shows_everywhere_and_stays_text(tab: Any) -> None:
     tab.locator("#keep").click()
     act(tab, "open")
     tab.locator(".run .head strong").get_by_text(HURTFUL).wait_for()
-    assert HURTFUL in tab.locator("#run-picker input").input_value()
+    eventually(lambda: HURTFUL in tab.locator("#run-picker input").input_value())
     tab.get_by_role("tab", name="Runs").click()
     act(tab, "try")
     tab.wait_for_selector("#fill:visible")
@@ -125,7 +125,7 @@ def test_two_runs_are_compared_curve_by_curve_and_setting_by_setting(tab: Any, e
     choose(tab, "quiet-otter", "keen-seal")
     act(tab, "compare")
     for chart in ("#compared-loss", "#compared-perplexity"):
-        eventually(lambda chart=chart: tab.locator(f"{chart} svg .mark-line path[d]").count() == 2)
+        eventually(lambda chart=chart: tab.locator(f"{chart} path.line").count() == 2)
     assert tab.locator("#legend li").all_inner_texts() == ["keen-seal", "quiet-otter"]
     settings = tab.locator("#compared-settings")
     settings.get_by_text("Weight decay").last.wait_for()

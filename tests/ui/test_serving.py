@@ -46,7 +46,7 @@ class Service:
 @pytest.fixture
 def page(monkeypatch: pytest.MonkeyPatch) -> Page:
     page = Page()
-    monkeypatch.setattr("trainer.ui.page.build_page", lambda *values, **named: page)
+    monkeypatch.setattr("trainer.ui.page.build_page", lambda *values, **named: (page, []))
     return page
 
 
@@ -103,15 +103,16 @@ def test_a_home_that_cannot_be_used_is_one_line_and_exit_code_2(
 
 def status(settings: dict[str, Any], host: str) -> int:
     """The status that a page with these settings answers, called by this name."""
-    page = Starlette(routes=[Route("/", lambda request: PlainTextResponse("hello"))], **settings["app_kwargs"])
+    page = Starlette(**settings["app_kwargs"])
     return TestClient(page, base_url=f"http://{host}").get("/").status_code
 
 
 def test_a_page_that_acts_with_its_owners_token_answers_to_the_names_of_its_machine_alone() -> None:
-    settings = launch_settings(only_here=True)
+    routes = [Route("/", lambda request: PlainTextResponse("hello"))]
+    settings = launch_settings(routes=routes, only_here=True)
     assert [status(settings, f"{host}:7860") for host in ("localhost", "127.0.0.1", "[::1]")] == [200, 200, 200]
     assert status(settings, "evil.example:7860") == 400
-    assert status(launch_settings(), "evil.example:7860") == 200
+    assert status(launch_settings(routes=routes), "evil.example:7860") == 200
 
 
 @pytest.mark.parametrize(

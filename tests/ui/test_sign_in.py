@@ -83,12 +83,12 @@ class Browser:
         assert status == 200 and "/login/callback?" in passed[2], passed
 
     def looks(self, **headers: str) -> str:
-        """All that the page's timers tell, and all that is sent when these find something new."""
+        """All that the page is told once a second, and all that is sent when something is new."""
         config = json.load(urllib.request.urlopen(f"{self.url}config"))
         kinds = {component["id"]: component["type"] for component in config["components"]}
-        told = ""
+        told = self.get(f"{self.url}news", **headers)[1].read().decode()
         for each in config["dependencies"]:
-            looks = each["targets"] and each["targets"][0][1] in ("tick", "change") and each["backend_fn"]
+            looks = each["targets"] and each["targets"][0][1] in ("tick", "change", "input") and each["backend_fn"]
             if looks and "browserstate" in map(kinds.get, each["inputs"]):
                 data = ["" if kinds[component] == "browserstate" else None for component in each["inputs"]]
                 body = {"fn_index": each["id"], "data": data, "session_hash": "session", "trigger_id": None}

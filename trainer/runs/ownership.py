@@ -50,15 +50,15 @@ class OwnRuns:
 
     def __init__(self, runs: RunManager, visitor: Visitor, *, most: int | None = None) -> None:
         self._runs = runs
-        self._visitor = visitor
+        self.visitor = visitor
         self._most = None if visitor.sees_all else most  # that wait or work at a time
         self.home = runs.home
 
     def start(self, config: TrainConfig, *, backend: str = "", token: str = "") -> str:
         """As `RunManager.start`. Raises: RunError, too, when this visitor has too many."""
-        if not self._visitor.marks and not self._visitor.sees_all:
+        if not self.visitor.marks and not self.visitor.sees_all:
             raise RunError("This browser has shown no key, so the run would be nobody's.", "Reload the page.")
-        owner = next(iter(self._visitor.marks), None)
+        owner = next(iter(self.visitor.marks), None)
         with self._admission():
             return self._runs.start(config, owner=owner, backend=backend, token=token)
 
@@ -94,7 +94,7 @@ class OwnRuns:
 
     def mine(self) -> list[RunView]:
         """Those of this visitor, even where they see others: of nobody at a desk, where all are everybody's."""
-        return [view for view in self.views() if not self._visitor.marks or view.owner in self._visitor.marks]
+        return [view for view in self.views() if not self.visitor.marks or view.owner in self.visitor.marks]
 
     def latest(self) -> RunView | None:
         for view in self.views():
@@ -119,7 +119,7 @@ class OwnRuns:
         return self._runs.log(self._own(run_id))
 
     def _has(self, view: RunView) -> bool:
-        return self._visitor.sees_all or view.owner in self._visitor.marks
+        return self.visitor.sees_all or view.owner in self.visitor.marks
 
     def _own(self, run_id: str) -> str:
         return self.view(run_id).id

@@ -1,14 +1,16 @@
-"""Runs as data frames for Gradio's plots, and tokens as words."""
+"""Runs as charts of curves, and tokens as words."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
-import pandas as pd
+import gradio as gr
 
 from trainer.runs.history import RunView
 from trainer.runs.names import name_of
 
+Chart = dict[str, Any]  # see assets/curves.js
 RAW, SMOOTHED, HELD_OUT, BEFORE = "training", "smoothed", "held out", "before training"
 COLORS = {RAW: "#94a3b8", SMOOTHED: "#4f6bed", HELD_OUT: "#e8590c", BEFORE: "#0f9488"}
 # Okabe and Ito's, and two more: apart for every kind of colour blindness, on light and dark ground.
@@ -17,51 +19,59 @@ RUN_COLORS = {
     "orange": "#e69f00", "sky": "#56b4e9", "violet": "#780fff", "lilac": "#b45aff",
 }  # fmt: skip
 SMOOTHING = 0.85  # weight of the past in the smoothed curve
+DRAWN = 'const draw = () => drawCurves(element, props.value); watch("value", draw); draw()'
 BINS = 150  # a curve keeps the lowest and the highest point of each
 
 
-def loss_frame(view: RunView) -> pd.DataFrame:
-    """Columns step, loss, curve: training raw and smoothed, held out; see `_frame` for the rows without a loss."""
+def curves(value: list[Chart] | None = None, js_on_load: str = DRAWN) -> gr.HTML:
+    """A component for charts of curves, side by side; `assets/curves.js` draws them."""
+    return gr.HTML(
+        value, html_template='<div class="curves"></div>', js_on_load=js_on_load, apply_default_css=False,
+        elem_classes="bare",
+    )  # fmt: skip
+
+
+def loss_chart(view: RunView) -> Chart:
+    """The loss on the training text, raw and smoothed, and on the held-out text."""
     raw = [(p["step"], p["loss"]) for p in view.points if p["loss"] is not None]
     held_out = [(e["step"], e["loss"]) for e in view.evaluations]
-    return _frame(view, "loss", {RAW: thinned(raw), SMOOTHED: thinned(smoothed(raw)), HELD_OUT: held_out})
+    lines = [
+        _curve(RAW, COLORS[RAW], raw, "faint"),
+        _curve(SMOOTHED, COLORS[SMOOTHED], smoothed(raw)),
+        _curve(HELD_OUT, COLORS[HELD_OUT], held_out, "dots"),
+    ]
+    return _chart("loss-chart", "Loss", "nats per masked token", _end(view), lines)
 
 
-def perplexity_frame(view: RunView) -> pd.DataFrame:
-    """Columns step, perplexity, curve: held out, and the value before training as a level line; see `_frame`."""
+def perplexity_chart(view: RunView) -> Chart:
+    """The held-out perplexity, and its value before training as a level line."""
     held_out = [(e["step"], e["perplexity"]) for e in view.evaluations if e["perplexity"] is not None]
     level = [] if view.perplexity_before is None else [(step, view.perplexity_before) for step in (0, _end(view))]
-    return _frame(view, "perplexity", {HELD_OUT: held_out, BEFORE: level})
+    lines = [_curve(BEFORE, COLORS[BEFORE], level, "level"), _curve(HELD_OUT, COLORS[HELD_OUT], held_out, "dots")]
+    return _chart("perplexity-chart", "Perplexity", "held out", _end(view), lines)
 
 
-def _frame(view: RunView, y: str, curves: dict[str, list[tuple[int, float]]]) -> pd.DataFrame:
-    """Rows with a value for each point, and some without, from which the chart learns all its curves and steps at once.
+def held_out_chart(views: Sequence[RunView], y: str, title: str, unit: str) -> Chart:
+    """The held-out `y` (loss or perplexity) of several runs, in the order of `RUN_COLORS`; a legend is elsewhere."""
+    lines = [
+        _curve(name, colour, [(e["step"], e[y]) for e in view.evaluations if e[y] is not None], "dots")
+        for name, view, colour in zip(run_names(views), views, RUN_COLORS.values(), strict=False)
+    ]
+    end = max((line["points"][-1][0] for line in lines if line["points"]), default=0)
+    return _chart(f"compared-{y}", title, unit, max(end, 1), lines, legend=False)
 
-    Gradio's chart takes its colours when it is made, and where `x_lim` changes it shows the values before (6.31).
-    """
-    rows: list[tuple[int, float | None, str]] = [(0, None, curve) for curve in curves]
-    rows += [(*point, curve) for curve, points in curves.items() for point in points]
-    rows += [(_end(view), None, curve) for curve in curves]
-    return pd.DataFrame(rows, columns=["step", y, "curve"])
+
+def _chart(id: str, title: str, unit: str, end: int, lines: list[dict[str, Any]], *, legend: bool = True) -> Chart:
+    return {"id": id, "title": title, "unit": unit, "end": end, "legend": legend, "curves": lines}
+
+
+def _curve(name: str, color: str, points: Sequence[tuple[int, float]], style: str = "plain") -> dict[str, Any]:
+    short = [(step, float(f"{value:.6g}")) for step, value in thinned(points)]
+    return {"name": name, "color": color, "style": style, "points": short}
 
 
 def _end(view: RunView) -> int:
     return max(view.steps or 0, view.step, 1)
-
-
-def held_out_frame(views: Sequence[RunView], y: str) -> pd.DataFrame:
-    """Columns step, `y` (loss or perplexity), run, colour (a key of `RUN_COLORS`): the held-out curves of several runs.
-
-    Rows without a value, as in `_frame`, name all colours.
-    """
-    rows: list[tuple[int, float | None, str, str]] = [(0, None, "", colour) for colour in RUN_COLORS]
-    rows += [
-        (record["step"], record[y], name, colour)
-        for name, view, colour in zip(run_names(views), views, RUN_COLORS, strict=False)
-        for record in view.evaluations
-        if record[y] is not None
-    ]
-    return pd.DataFrame(rows, columns=["step", y, "run", "colour"])
 
 
 def run_names(views: Sequence[RunView]) -> list[str]:

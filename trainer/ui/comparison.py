@@ -28,9 +28,7 @@ class Comparison:
         with gr.Column(visible=False, elem_id="comparison") as self.column:
             gr.Markdown("### Comparison")
             self.legend = gr.HTML(elem_id="legend")
-            with gr.Row(elem_classes="plots"):
-                self.loss = _chart("loss", "Held-out loss", "nats per masked token")
-                self.perplexity = _chart("perplexity", "Held-out perplexity", "perplexity")
+            self.curves = charts.curves()
             with gr.Accordion("The curves as a table", open=False):
                 self.figures = gr.Dataframe(headers=FIGURES, interactive=False, buttons=["copy"], show_label=False)
             self.only = gr.Checkbox(
@@ -40,7 +38,7 @@ class Comparison:
                 interactive=False, wrap=True, buttons=["copy"], show_label=False, elem_id="compared-settings"
             )
             close = gr.Button("Close the comparison", size="sm", elem_id="close-comparison")
-        self.outputs = [self.ids, self.column, self.legend, self.loss, self.perplexity, self.figures, self.settings]
+        self.outputs = [self.ids, self.column, self.legend, self.curves, self.figures, self.settings]
         inputs = [visitors.key, self.ids, self.only]
         self.only.input(visitors.own(_settings), inputs, self.settings, **CHOSEN)
         close.click(lambda: gr.update(visible=False), None, self.column, **QUIET)
@@ -54,8 +52,10 @@ class Comparison:
             ids,
             gr.update(visible=True),
             _legend(names) + _note(views),
-            charts.held_out_frame(views, "loss"),
-            charts.held_out_frame(views, "perplexity"),
+            [
+                charts.held_out_chart(views, "loss", "Held-out loss", "nats per masked token"),
+                charts.held_out_chart(views, "perplexity", "Held-out perplexity", ""),
+            ],
             _figures(names, views),
             _settings(runs, ids, only_differences),
         ]
@@ -112,11 +112,3 @@ def _text(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _chart(y: str, title: str, y_title: str) -> gr.LinePlot:
-    return gr.LinePlot(
-        x="step", y=y, color="colour", color_map=charts.RUN_COLORS, colors_in_legend=[], tooltip=["run"], height=300,
-        title=title, x_title="step", y_title=y_title, y_axis_format=".4~g", buttons=["fullscreen", "export"],
-        min_width=280, elem_id=f"compared-{y}",
-    )  # fmt: skip

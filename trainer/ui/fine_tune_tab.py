@@ -137,23 +137,19 @@ def build_fine_tune_tab(
         return view.id if view else None
 
     live.connect(start, stop)
-    key, asked_at_once = visitors.key, live.news.asked
+    key, ask_after = visitors.key, live.news.ask_after
     live.picker.focus(visitors.own(live.offered), [key, live.picker], live.picker, **QUIET)
-    picked = live.picker.input(lambda run: run, live.picker, live.watched, **CHOSEN)
-    picked.success(*asked_at_once, **QUIET)
+    ask_after(live.picker.input(lambda run: run, live.picker, live.watched, **CHOSEN))
     inputs = [key, source, dataset, file, pasted, model, *settings.values()]
     described = [field.change for field in (source, dataset, pasted, model, *settings.values())]
     looked_at.connect(previews, visitors, asked, inputs, [file.upload], [file.clear, file.delete, *described])
     place.connect(page, settings["max_seconds"])
-    start.click(spoken(visitors.own(begin)), [key, place.key, *inputs[1:]], live.watched, **QUEUED).success(
-        *asked_at_once, **QUIET
-    )
+    ask_after(start.click(spoken(visitors.own(begin)), [key, place.key, *inputs[1:]], live.watched, **QUEUED))
     watched = [key, live.watched]
-    resumed = live.resume_button.click(spoken(visitors.own(go_on)), watched, live.watched, **QUEUED)
-    resumed.success(*asked_at_once, **QUIET)
-    stop.click(spoken(visitors.own(end)), watched, None, **QUEUED).success(*asked_at_once, **QUIET)
-    # A page that is loaded anew has no marks: it is sent all that the first look sent.
-    page.load(None, key, key, js=MAKE_KEY, **QUIET).then(*asked_at_once, **QUIET)
+    ask_after(live.resume_button.click(spoken(visitors.own(go_on)), watched, live.watched, **QUEUED))
+    ask_after(stop.click(spoken(visitors.own(end)), watched, None, **QUEUED))
+    # A page that is loaded anew has seen nothing: it is sent all.
+    ask_after(page.load(None, key, key, js=MAKE_KEY, **QUIET))
     return FineTuneTab(live, source, dataset, model, settings)
 
 

@@ -19,7 +19,7 @@ from trainer.ui.news import News
 from trainer.ui.visitors import Visitors
 from trainer.ui.words import NO_LOG, START, START_ANOTHER, STATES, amount
 
-PLOT_SECONDS = 2.0  # between two drawings of the curves while a run goes on
+CURVES_SECONDS = 2.0  # between two drawings of the curves while a run goes on
 LOG_SECONDS = 2.0  # between two looks at the log while it is open
 TO_THE_END = "const log = document.querySelector('#log textarea'); log.scrollTop = log.scrollHeight"
 PICKED_FROM = 20  # the newest runs; the Runs tab has the others
@@ -30,14 +30,12 @@ class LiveView:
     """Fixed components that are told what changed; they hold no truth, so a reload or a second tab shows the same."""
 
     def __init__(self, visitors: Visitors) -> None:
-        self.watched = gr.State(None)  # id of the run shown; None means the one that runs, or the newest
-        self.news = News(visitors, self.watched)
+        self.news = News(visitors)
+        self.watched = self.news.watched  # id of the run shown; none means the one that runs, or the newest
         self.picker = gr.Dropdown(label="Run", container=False, visible=False, elem_id="run-picker")
-        self.panel = gr.HTML(run_panel.panel(None), elem_id="run-panel")
-        with gr.Row(visible=False, elem_classes="plots") as self.plots:
-            self.loss = _chart("loss", "Loss", "nats per masked token")
-            self.perplexity = _chart("perplexity", "Perplexity", "held out")
-        self.probe = gr.HTML("", elem_id="probe")
+        gr.HTML(run_panel.panel(None), elem_id="run-panel", js_on_load=_written("panel"))
+        charts.curves(js_on_load='news.on("curves", (charts) => drawCurves(element, charts))')
+        gr.HTML("", elem_id="probe", js_on_load=_written("probe"))
         self.resume_button = gr.Button("Resume", visible=False, size="lg", elem_id="resume")
         self.try_button = gr.Button("Try this model", variant="primary", size="lg", visible=False, elem_id="try-model")
         with gr.Accordion("Numbers and settings of this run", open=False, visible=False) as self.details:
@@ -46,23 +44,27 @@ class LiveView:
         self._build_log(visitors)
 
     def connect(self, start: gr.Button, stop: gr.Button) -> None:
-        """Sends each part when it changed, and no other; an update of the picker would close its open list."""
+        """Tells or sends each part when it changed, and no other; an update of the picker would close its open list."""
 
-        def send(part: Callable[[OwnRuns, RunView | None], Any], look: Callable[..., object], outputs: Any) -> None:
+        def looked(look: Callable[..., object]) -> Callable[[OwnRuns, str | None], object]:
             def seen(runs: OwnRuns, watched: str | None) -> object:
                 view = self.shown(runs, watched)
                 return view and (view.id, look(runs, view))
 
-            def sent(runs: OwnRuns, watched: str | None) -> Any:
-                return part(runs, self.shown(runs, watched))
+            return seen
 
-            self.news.send(seen, sent, outputs)
+        def of_run(part: Callable[[OwnRuns, RunView | None], Any]) -> Callable[[OwnRuns, str | None], Any]:
+            return lambda runs, watched: part(runs, self.shown(runs, watched))
 
-        send(_panel, lambda runs, view: view.version, [self.panel, self.probe])
-        send(_plots, _drawn, [self.plots, self.loss, self.perplexity])
-        send(self._pick, self.choices, self.picker)
-        send(_rest, lambda runs, view: (view.state, view.can_resume, view.has_model, len(view.evaluations)),
-             [self.resume_button, self.try_button, self.details, self.table, self.settings, start, stop])  # fmt: skip
+        self.news.tell("panel", looked(_version), of_run(lambda runs, view: run_panel.panel(view)))
+        self.news.tell("probe", looked(_probed), of_run(lambda runs, view: run_panel.probe(view)))
+        self.news.tell("curves", looked(_drawn), of_run(_curves))
+        self.news.send(looked(self.choices), of_run(self._pick), self.picker)
+        self.news.send(
+            looked(lambda runs, view: (view.state, view.can_resume, view.has_model, len(view.evaluations))),
+            of_run(_rest),
+            [self.resume_button, self.try_button, self.details, self.table, self.settings, start, stop],
+        )
 
     def _build_log(self, visitors: Visitors) -> None:
         """The end of the log, read only while it is open."""
@@ -105,22 +107,23 @@ class LiveView:
         return gr.update(choices=choices, value=view and view.id, visible=len(choices) > 1)
 
 
-def _panel(runs: OwnRuns, view: RunView | None) -> list[str]:
-    return [run_panel.panel(view), run_panel.probe(view)]
+def _version(runs: OwnRuns, view: RunView) -> object:
+    return view.version
+
+
+def _probed(runs: OwnRuns, view: RunView) -> object:
+    return len(view.probes), view.probes[-1:]
 
 
 def _drawn(runs: OwnRuns, view: RunView) -> object:
-    """What the curves show; of a run that goes on, its newest points every `PLOT_SECONDS`."""
+    """What the curves show; of a run that goes on, its newest points every `CURVES_SECONDS`."""
     seconds = view.points[-1]["elapsed_seconds"] or 0.0 if view.points else None
-    newest = len(view.points) if view.is_over or seconds is None else seconds // PLOT_SECONDS
+    newest = len(view.points) if view.is_over or seconds is None else seconds // CURVES_SECONDS
     return newest, len(view.evaluations), view.steps, view.is_over
 
 
-def _plots(runs: OwnRuns, view: RunView | None) -> list[Any]:
-    if view is None:
-        return [HIDDEN, gr.skip(), gr.skip()]
-    visible = bool(view.points or view.evaluations)
-    return [gr.update(visible=visible), charts.loss_frame(view), charts.perplexity_frame(view)]
+def _curves(runs: OwnRuns, view: RunView | None) -> list[charts.Chart]:
+    return [charts.loss_chart(view), charts.perplexity_chart(view)] if view else []
 
 
 def _rest(runs: OwnRuns, view: RunView | None) -> list[Any]:
@@ -147,8 +150,6 @@ def _settings(view: RunView, runs: OwnRuns) -> str:
     return json.dumps({k: v for k, v in values.items() if v is not None}, indent=2, ensure_ascii=False)
 
 
-def _chart(y: str, title: str, y_title: str) -> gr.LinePlot:
-    return gr.LinePlot(
-        x="step", y=y, color="curve", color_map=charts.COLORS, height=260, title=title, x_title="step", y_title=y_title,
-        color_title=" ", y_axis_format=".4~g", buttons=["fullscreen", "export"], min_width=280, elem_id=f"{y}-chart",
-    )  # fmt: skip
+def _written(name: str) -> str:
+    """JavaScript that writes the HTML of that name when it is told."""
+    return f'news.on("{name}", (html) => props.value = html)'

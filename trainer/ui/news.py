@@ -1,60 +1,138 @@
-"""What changed: one question a second for the whole page, answered by a few short marks.
+"""What changed: one question a second for the whole page, and the answer mostly is: nothing.
 
-Gradio builds every component anew that a handler skips, some milliseconds for each, so a timer had better have none
-for its outputs. It fills hidden marks; what belongs to a mark is sent when that changes.
+It is a plain request, for one to Gradio's events takes thirty times as much of the processor, on which a run may
+work. What a run shows while it goes on comes with the answer, the same bytes for all who watch it. What changes
+seldom is fetched by an event of Gradio's, which the page then begins.
 """
 
 from __future__ import annotations
 
+import asyncio
+import json
+import time
 import zlib
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
 
-from trainer.runs.ownership import OwnRuns
+from trainer.presets import ASSETS
+from trainer.runs.ownership import OwnRuns, Visitor
 from trainer.ui.events import QUIET
 from trainer.ui.visitors import Visitors
 
-SECONDS = 1.0
+FRESH_SECONDS = 0.25  # so long an answer serves all who ask the same
+ANSWERS = 1000  # that are kept at most
+ASK = "(key, watched) => news.ask(key, watched)"
+HEAD = "".join(f"<script>{(ASSETS / name).read_text(encoding='utf-8')}</script>" for name in ("curves.js", "news.js"))
 Look = Callable[[OwnRuns, str | None], object]
 
 
-class News:
-    """Looks at a visitor's runs; what belongs to a look is sent when, and only when, what it sees changed."""
+@dataclass(frozen=True, slots=True)
+class _Item:
+    """Something that may be new."""
 
-    def __init__(self, visitors: Visitors, watched: gr.State) -> None:
-        """Every look is given the visitor's runs and the id of the one that is `watched`."""
-        self._own = visitors.own
-        self._looks: list[Look] = []
-        self._marks: list[gr.Textbox] = []
-        self._inputs = [visitors.key, watched]
+    name: str
+    look: Look
+    content: Look | None  # what is told; None where an event fetches it
+
+    def told(self, runs: OwnRuns, watched: str | None) -> bytes:
+        return json.dumps(self.content(runs, watched) if self.content else None).encode()
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """What was seen of all items at a time."""
+
+    time: float
+    marks: list[str]
+    contents: list[bytes]  # as JSON
+
+
+class News:
+    """Looks at a visitor's runs; what belongs to a look is told when, and only when, what it sees changed."""
+
+    def __init__(self, visitors: Visitors) -> None:
+        self._visitors = visitors
+        self.watched = gr.Textbox(visible="hidden", render=False)  # id of the run that looks and contents are about
+        self._items: list[_Item] = []
+        self._bells: list[gr.HTML] = []
+        self._answers: dict[tuple[Visitor, str | None], _Answer] = {}
+        self._looking = asyncio.Lock()
+
+    def tell(self, name: str, look: Look, content: Look) -> None:
+        """Has the page's `news.on(name, …)` called with `content`, ready for JSON, when `look` sees a change."""
+        self._items.append(_Item(name, look, content))
 
     def send(self, look: Look, part: Callable[..., Any], outputs: Any, *more: gr.State) -> None:
         """Has `part` answer for its `outputs`, from what looks are given and `more`, when this one sees a change."""
-        mark = hidden_mark(render=False)
-        mark.change(self._own(part), [*self._inputs, *more], outputs, **QUIET)
-        self._looks.append(look)
-        self._marks.append(mark)
+        name = f"event-{len(self._items)}"
+        bell = gr.HTML(visible="hidden", render=False, js_on_load=f'news.on("{name}", () => trigger("input"))')
+        bell.input(self._visitors.own(part), [self._visitors.key, self.watched, *more], outputs, **QUIET)
+        self._items.append(_Item(name, look, None))
+        self._bells.append(bell)
 
-    @property
-    def asked(self) -> tuple[Any, ...]:
-        """What an event has to do for the page to be told at once; to be used once all looks are there."""
-        return self._own(self._answer), self._inputs, self._marks
+    def ask_after(self, event: Any) -> None:
+        """Has the page ask at once when `event` went well, about the run that is watched then."""
+        event.success(None, [self._visitors.key, self.watched], None, js=ASK, **QUIET)
 
     def begin(self) -> None:
-        """Asks from now on; outside of all tabs, as what is in a closed one hears of no change."""
-        for mark in self._marks:
-            mark.render()
-        gr.Timer(SECONDS).tick(*self.asked, **QUIET)
+        """To be called once all looks are there, outside of all tabs: what is in a closed one hears of no change."""
+        for component in (self.watched, *self._bells):
+            component.render()
 
-    def _answer(self, runs: OwnRuns, watched: str | None) -> list[str]:
-        return [mark_of(look(runs, watched)) for look in self._looks]
+    @property
+    def route(self) -> Route:
+        """Where the page asks."""
+        return Route("/news", self._respond)
+
+    def marks(self, runs: OwnRuns, watched: str | None) -> list[str]:
+        """For each item, in order, a short text that is another one where its look sees something else."""
+        return [mark_of(item.look(runs, watched)) for item in self._items]
+
+    async def _respond(self, request: Request) -> Response:
+        runs, watched = self._visitors.asking(request), request.query_params.get("watched") or None
+        answer = self._answers.get((runs.visitor, watched))
+        if answer is None or time.monotonic() - answer.time > FRESH_SECONDS:
+            answer = await self._looked(runs, watched)
+        seen = request.query_params.get("seen", "").split(",")
+        if seen == answer.marks:
+            return Response(status_code=204)
+        seen += [""] * len(self._items)
+        told = zip(self._items, seen, answer.marks, answer.contents, strict=False)
+        news = b",".join(b'"%s":%s' % (item.name.encode(), to) for item, was, now, to in told if was != now)
+        body = b'{"marks":%s,"news":{%s}}' % (json.dumps(answer.marks).encode(), news)
+        return Response(body, media_type="application/json", headers={"Cache-Control": "no-store"})
+
+    async def _looked(self, runs: OwnRuns, watched: str | None) -> _Answer:
+        """A fresh answer, which others who ask the same meanwhile wait for."""
+        asked = runs.visitor, watched
+        async with self._looking:
+            before = self._answers.get(asked)
+            if before is None or time.monotonic() - before.time > FRESH_SECONDS:
+                if len(self._answers) >= ANSWERS:
+                    self._answers.clear()
+                self._answers[asked] = await run_in_threadpool(self._look, runs, watched, before)
+            return self._answers[asked]
+
+    def _look(self, runs: OwnRuns, watched: str | None, before: _Answer | None) -> _Answer:
+        now, marks = time.monotonic(), self.marks(runs, watched)
+        old = zip(before.marks, before.contents, strict=True) if before else [("", b"")] * len(marks)
+        contents = [
+            content if was == mark else item.told(runs, watched)
+            for item, mark, (was, content) in zip(self._items, marks, old, strict=True)
+        ]
+        return _Answer(now, marks, contents)
 
 
-def hidden_mark(*, render: bool = True) -> gr.Textbox:
+def hidden_mark() -> gr.Textbox:
     """A text that nobody sees; its `change` is heard while the tab that it is in is open."""
-    return gr.Textbox(visible="hidden", render=render)
+    return gr.Textbox(visible="hidden")
 
 
 def mark_of(seen: object) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import gradio as gr
 from gradio import processing_utils
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.routing import Route
 
 from trainer.hub.publish import Publisher
 from trainer.inference.worker import FillService
@@ -26,6 +28,7 @@ from trainer.ui.events import QUIET
 from trainer.ui.fill_mask_tab import ASK_IT, build_fill_mask_tab, offer_models, tried
 from trainer.ui.fine_tune_tab import build_fine_tune_tab
 from trainer.ui.live_view import LiveView
+from trainer.ui.news import HEAD
 from trainer.ui.other_sites import LOCAL, AsStrangers
 from trainer.ui.place_field import PlaceField
 from trainer.ui.publish_panel import build_publish_panel
@@ -59,9 +62,10 @@ def build_page(
     slicer: Slicer | None = None,
     backends: Backends | None = None,
     rental: Rental | None = None,
-) -> gr.Blocks:
-    """The whole page over its services; `notice` is what visitors should know, `slicer` lets runs work in slices.
+) -> tuple[gr.Blocks, list[Route]]:
+    """The whole page over its services, and where it asks past Gradio; both are to be launched together.
 
+    `notice` is what visitors should know, `slicer` lets runs work in slices.
     For `sign_in` and `own_token` see the publish panel, for `apart` and `owner` see `Visitors`.
     """
     limits, publisher = limits or Limits(), publisher or Publisher()
@@ -102,7 +106,7 @@ def build_page(
     page.queue(max_size=64)
     page._queue.sleep_when_free = QUEUE_SECONDS
     processing_utils.async_ssrf_protected_download = _fetch_nothing
-    return page
+    return page, [tune.live.news.route]
 
 
 async def _fetch_nothing(url: str, cache_dir: str) -> str:
@@ -111,11 +115,16 @@ async def _fetch_nothing(url: str, cache_dir: str) -> str:
 
 
 def launch_settings(
-    limits: Limits | None = None, hosts: tuple[str, ...] = (), *, only_here: bool = False
+    limits: Limits | None = None,
+    hosts: tuple[str, ...] = (),
+    routes: Sequence[Route] = (),
+    *,
+    only_here: bool = False,
 ) -> dict[str, Any]:
     """What `launch()` is told beside the address: the looks, and no more surface than the page needs.
 
-    `hosts` are names by which the page is called from outside; `only_here`: it answers on this machine's own alone.
+    `hosts` are names by which the page is called from outside, `routes` are of `build_page`; `only_here`: it answers on
+    this machine's own alone.
     """
     middleware = [Middleware(AsStrangers, hosts=hosts)]
     if only_here:
@@ -123,6 +132,7 @@ def launch_settings(
     return {
         "theme": _theme(),
         "css_paths": [Path(ASSETS / "style.css")],
+        "head": HEAD,
         "footer_links": ["api", "settings"],
         "run_history": False,
         "enable_monitoring": False,
@@ -132,7 +142,7 @@ def launch_settings(
         "share": False,
         "ssr_mode": False,
         "mcp_server": find_spec("mcp") is not None,  # installed by the extra, as on a Space
-        "app_kwargs": {"middleware": middleware},
+        "app_kwargs": {"middleware": middleware, "routes": list(routes)},
     }
 
 

@@ -76,7 +76,7 @@ class RunsTab:
         self.table.input(own(self.choose), chosen, [*self.buttons.values(), *self.drawers], **CHOSEN)
 
         opened = click["open"](spoken(own(self.open)), chosen, [tabs, tune.live.watched], **QUEUED)
-        opened = opened.success(*tune.live.news.asked, **QUIET)
+        tune.live.news.ask_after(opened)
         opened.success(None, None, None, js=afterwards(SHOW_RUN), **QUIET)
         tried_now = click["try"](spoken(own(self.try_model)), chosen, [tabs, *fill_form], **QUEUED)
         tried_now.success(None, None, None, js=ASK_IT, **QUIET)

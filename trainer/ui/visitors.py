@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import gradio as gr
+from gradio.oauth import _get_valid_oauth_info_from_session
+from starlette.requests import Request
 
 from trainer.errors import RunError
 from trainer.runs.manager import RunManager
@@ -18,6 +20,7 @@ MAKE_KEY = (
     "key => key || Array.from(crypto.getRandomValues(new Uint8Array(24)),"
     " byte => byte.toString(16).padStart(2, '0')).join('')"
 )
+KEY_HEADER = "X-Visitor"
 
 
 class Visitors:
@@ -52,6 +55,11 @@ class Visitors:
             marks.append(mark)
         sees_all = name is not None and name == self._owner
         return OwnRuns(self._runs, Visitor(marks=tuple(marks), sees_all=sees_all), most=self._most_runs)
+
+    def asking(self, request: Request) -> OwnRuns:
+        """The runs of whoever sends a request past Gradio's events: with the key in a header, or with its cookie."""
+        session = _get_valid_oauth_info_from_session(request.scope.get("session", {}))
+        return self.of(request.headers.get(KEY_HEADER), session["userinfo"]["preferred_username"] if session else None)
 
     def checked_key(self, key: str) -> str:
         """The key of who starts a run without a browser, or a new one for those who have none. Raises: RunError."""
