@@ -3,7 +3,7 @@
 // last step, `legend` whether the curves are named above them.
 window.drawCurves = (() => {
   const HEIGHT = 260;
-  const [LEFT, RIGHT, TOP, BOTTOM] = [52, 14, 50, 40];
+  const [LEFT, RIGHT, TOP, BOTTOM] = [54, 26, 50, 40];
   const STYLES = {
     plain: { "stroke-width": 2 },
     faint: { "stroke-width": 1, "stroke-opacity": 0.75 },
@@ -11,6 +11,7 @@ window.drawCurves = (() => {
     dots: { "stroke-width": 2 },
   };
   const shown = new WeakMap(); // figure -> its chart
+  const pointed = {}; // by the id of a figure: where the pointer rests on it
   const resized = new ResizeObserver((entries) => entries.forEach(({ target }) => draw(target)));
 
   function node(name, attributes, ...children) {
@@ -20,15 +21,20 @@ window.drawCurves = (() => {
     return made;
   }
 
-  const number = (value) => Number(value.toPrecision(4)).toLocaleString("en", { maximumSignificantDigits: 4 });
+  const number = (value) => value.toLocaleString("en", { maximumSignificantDigits: 4, notation: notation(value) });
+  const notation = (value) => (Math.abs(value) < 1e5 ? "standard" : Math.abs(value) < 1e15 ? "compact" : "scientific");
 
-  // Round values within [low, high], about `count` of them.
+  // Round values within [low, high], about `count` of them and at least `least` apart, and what they are called.
   function ticks(low, high, count, least = 0) {
     const rough = (high - low) / count;
     const power = 10 ** Math.floor(Math.log10(rough));
-    const step = Math.max(least, [1, 2, 2.5, 5, 10].map((times) => times * power).find((each) => each >= rough));
-    const first = Math.ceil(low / step);
-    return Array.from({ length: Math.floor(high / step) - first + 1 }, (_, place) => (first + place) * step);
+    const apart = Math.max(least, [1, 2, 5, 10].map((times) => times * power).find((each) => each >= rough));
+    const first = Math.ceil(low / apart);
+    const values = Array.from({ length: Math.floor(high / apart) - first + 1 }, (_, place) => (first + place) * apart);
+    const digits = Math.min(20, Math.max(0, -Math.floor(Math.log10(apart))));
+    const large = { notation: notation(high), maximumSignificantDigits: 4 };
+    const form = apart < 1e4 ? { maximumFractionDigits: digits } : large;
+    return values.map((value) => [value, value.toLocaleString("en", form)]);
   }
 
   function scales(chart, width, height) {
@@ -60,7 +66,7 @@ window.drawCurves = (() => {
     const height = figure.classList.contains("large") ? figure.clientHeight : HEIGHT;
     if (!width) return; // in a closed tab
     const { x, y, steps, values } = scales(chart, width, height);
-    const { color: ink, fontFamily } = getComputedStyle(figure);
+    const [ink, { fontFamily }] = ["currentColor", getComputedStyle(figure)];
     const text = (attributes, ...children) => node("text", { fill: ink, "font-size": 12, ...attributes }, ...children);
     const right = width - RIGHT;
     const svg = node("svg", { width, height, role: "img", "aria-label": said(chart), "font-family": fontFamily });
@@ -71,13 +77,13 @@ window.drawCurves = (() => {
         [node("tspan", { fill: color, "font-size": 15 }, "● "), node("tspan", {}, `${name}\u2003`)]);
       svg.append(text({ x: 8, y: 38, "xml:space": "preserve" }, ...keys));
     }
-    for (const value of values) {
+    for (const [value, called] of values) {
       svg.append(node("line", { x1: LEFT, x2: right, y1: y(value), y2: y(value), stroke: ink, "stroke-opacity": 0.14 }));
-      svg.append(text({ x: LEFT - 8, y: y(value) + 4, "text-anchor": "end", opacity: 0.75 }, number(value)));
+      svg.append(text({ x: LEFT - 8, y: y(value) + 4, "text-anchor": "end", opacity: 0.75 }, called));
     }
-    for (const step of steps) {
+    for (const [step, called] of steps) {
       const below = { x: x(step), y: height - BOTTOM + 18, "text-anchor": "middle", opacity: 0.75 };
-      svg.append(text(below, step.toLocaleString("en")));
+      svg.append(text(below, called));
     }
     svg.append(text({ x: (LEFT + right) / 2, y: height - 6, "text-anchor": "middle", opacity: 0.65 }, "step"));
     for (const { color, style, points } of withPoints(chart)) {
@@ -88,21 +94,24 @@ window.drawCurves = (() => {
         svg.append(...points.map(([step, value]) => node("circle", { cx: x(step), cy: y(value), r, fill: color })));
       }
     }
-    const rule = node("line", { class: "rule", y1: TOP, y2: height - BOTTOM, stroke: ink, "stroke-opacity": 0.4 });
-    svg.append(rule);
-    svg.addEventListener("pointermove", (event) => point(figure, event, rule, x));
-    svg.addEventListener("pointerleave", () => leave(figure));
+    const upright = { y1: TOP, y2: height - BOTTOM, stroke: ink, "stroke-opacity": 0.4 };
+    svg.append(node("line", { class: "rule", visibility: "hidden", ...upright }));
+    for (const kind of ["pointermove", "pointerdown"]) {
+      svg.addEventListener(kind, ({ clientX }) => point(figure, (pointed[figure.id] = clientX), x));
+    }
+    svg.addEventListener("pointerleave", ({ pointerType }) => pointerType === "mouse" && leave(figure));
     figure.querySelector("svg")?.remove();
     figure.prepend(svg);
-    leave(figure);
+    if (figure.id in pointed) point(figure, pointed[figure.id], x);
   }
 
   // The values of all curves at the step under the pointer, each at its nearest point.
-  function point(figure, event, rule, x) {
-    const far = ([step]) => Math.abs(x(step) - (event.clientX - figure.getBoundingClientRect().left));
+  function point(figure, clientX, x) {
+    const far = ([step]) => Math.abs(x(step) - (clientX - figure.getBoundingClientRect().left));
     const nearest = (points) => points.reduce((best, each) => (far(each) < far(best) ? each : best));
     const found = withPoints(shown.get(figure)).map(({ name, color, points }) => ({ name, color, at: nearest(points) }));
     const [step] = nearest(found.map(({ at }) => at));
+    const rule = figure.querySelector(".rule");
     rule.setAttribute("x1", x(step));
     rule.setAttribute("x2", x(step));
     rule.setAttribute("visibility", "visible");
@@ -116,36 +125,35 @@ window.drawCurves = (() => {
     });
     tip.replaceChildren(`step ${step.toLocaleString("en")}`, ...rows);
     tip.hidden = false;
-    tip.style.left = `${Math.min(Math.max(4, x(step) + 10), figure.clientWidth - tip.offsetWidth - 4)}px`;
+    tip.style.left = `${Math.max(4, Math.min(x(step) + 10, figure.clientWidth - tip.offsetWidth - 4))}px`;
   }
 
   function leave(figure) {
+    delete pointed[figure.id];
     figure.querySelector(".tip").hidden = true;
     figure.querySelector(".rule")?.setAttribute("visibility", "hidden");
   }
 
   async function save(figure) {
-    const svg = figure.querySelector("svg");
-    const [width, height] = [svg.width.baseVal.value, svg.height.baseVal.value];
+    const svg = figure.querySelector("svg").cloneNode(true);
+    const [width, height] = [svg.getAttribute("width"), svg.getAttribute("height")];
+    const { color, backgroundColor } = getComputedStyle(figure);
+    svg.setAttribute("color", color);
+    svg.querySelector(".rule").remove();
     const image = new Image();
     image.src = `data:image/svg+xml,${encodeURIComponent(new XMLSerializer().serializeToString(svg))}`;
     await image.decode();
     const canvas = Object.assign(document.createElement("canvas"), { width: 2 * width, height: 2 * height });
     const brush = canvas.getContext("2d");
-    brush.fillStyle = getComputedStyle(document.body).backgroundColor;
+    brush.fillStyle = backgroundColor;
     brush.fillRect(0, 0, canvas.width, canvas.height);
     brush.drawImage(image, 0, 0, canvas.width, canvas.height);
     Object.assign(document.createElement("a"), { href: canvas.toDataURL(), download: `${figure.id}.png` }).click();
   }
 
-  function enlarge(figure) {
-    const isLarge = figure.classList.toggle("large");
-    const ended = (event) => {
-      if (event.key !== "Escape") return;
-      figure.classList.remove("large");
-      document.removeEventListener("keydown", ended);
-    };
-    if (isLarge) document.addEventListener("keydown", ended);
+  function enlarge(figure, isLarge = !figure.classList.contains("large")) {
+    figure.classList.toggle("large", isLarge);
+    figure.querySelector("[aria-pressed]").ariaPressed = isLarge;
   }
 
   function button(shown, label, act) {
@@ -156,20 +164,21 @@ window.drawCurves = (() => {
   }
 
   function made(id) {
-    const figure = Object.assign(document.createElement("figure"), { id, className: "curve-chart" });
+    const figure = Object.assign(document.createElement("figure"), { id, className: "curve-chart", tabIndex: -1 });
     const buttons = Object.assign(document.createElement("div"), { className: "buttons" });
     buttons.append(
-      button("⤢", "Enlarge, and back", () => enlarge(figure)),
+      Object.assign(button("⤢", "Enlarge", () => enlarge(figure)), { ariaPressed: false }),
       button("⤓", "Save as a picture", () => save(figure)),
     );
     figure.append(buttons, Object.assign(document.createElement("div"), { className: "tip", hidden: true }));
+    figure.addEventListener("keydown", ({ key }) => key === "Escape" && enlarge(figure, false));
     resized.observe(figure);
     return figure;
   }
 
   return (element, charts) => {
     const place = element.querySelector(".curves");
-    const drawn = (charts ?? []).filter((chart) => withPoints(chart).length);
+    const drawn = (charts || []).filter((chart) => withPoints(chart).length);
     const figures = drawn.map((chart) => {
       const figure = [...place.children].find(({ id }) => id === chart.id) ?? made(chart.id);
       shown.set(figure, chart);

@@ -2,6 +2,7 @@
 window.news = (() => {
   const SECONDS = 1;
   const PATIENCE = 3; // questions without an answer, before it is said
+  const LONGEST = 10_000; // milliseconds that an answer is waited for
   const listeners = {}; // by name
   const latest = {}; // by name: what was told last, also to parts that come later
   let marks = [];
@@ -11,20 +12,32 @@ window.news = (() => {
   let timer;
 
   function tell(answer) {
+    if (marks.length && marks[0] !== answer.marks[0]) location.reload(); // another server is there, maybe a newer one
     marks = answer.marks;
     for (const [name, content] of Object.entries(answer.news)) {
       latest[name] = content;
-      listeners[name]?.(content);
+      try {
+        listeners[name]?.(content);
+      } catch (error) {
+        reportError(error);
+      }
     }
+  }
+
+  // Beside the page itself, which may be shown within another one.
+  function address() {
+    const url = new URL(document.querySelector("gradio-app[src]")?.getAttribute("src") ?? "", location.href);
+    url.pathname = `${url.pathname.replace(/\/$/, "")}/news`;
+    url.search = new URLSearchParams({ watched: asked.watched, seen: marks.join() });
+    return url;
   }
 
   async function ask() {
     clearTimeout(timer);
     const mine = ++turn;
-    const address = `${location.pathname.replace(/\/?$/, "/")}news`;
-    const question = new URLSearchParams({ watched: asked.watched, seen: marks.join() });
     try {
-      const response = await fetch(`${address}?${question}`, { headers: { "X-Visitor": asked.key } });
+      const signal = AbortSignal.timeout(LONGEST);
+      const response = await fetch(address(), { headers: { "X-Visitor": asked.key }, signal });
       const answer = response.status === 200 ? await response.json() : null;
       if (mine !== turn) return;
       if (answer) tell(answer);
@@ -33,7 +46,9 @@ window.news = (() => {
       if (mine !== turn) return;
       unanswered += 1;
     }
-    document.body.classList.toggle("unanswered", unanswered >= PATIENCE);
+    const note = document.getElementById("unanswered");
+    const said = unanswered >= PATIENCE ? "The server does not answer. Trying again…" : "";
+    if (note && note.textContent !== said) note.textContent = said;
     timer = setTimeout(ask, 1000 * SECONDS);
   }
 

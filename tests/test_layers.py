@@ -57,7 +57,7 @@ RULES = {
     # Services come as arguments; the worker's module is standard library alone, and the page names its class.
     "trainer/ui/": LAYER_1
     | {"trainer.ui", "trainer.runs", "trainer.inference.worker", "trainer.hub", "trainer.jobs"}
-    | {"gradio", "pandas", "starlette"},
+    | {"gradio", "starlette"},
     "trainer/process.py": LAYER_1 | {"trainer.runs", "trainer.engine", "trainer.jobs"},
     "trainer/__main__.py": LAYER_1
     | {"trainer.process", "trainer.runs", "trainer.engine", "trainer.inference", "trainer.hub"},

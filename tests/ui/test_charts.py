@@ -77,4 +77,6 @@ def test_compared_runs_have_colours_of_their_own_and_a_gap_where_nothing_was_mea
     unmeasured = replace(view, evaluations=({"step": 0, "perplexity": None}, {"step": 4, "perplexity": 7.0}))
     chart = charts.held_out_chart([view, unmeasured], "perplexity", "Held-out perplexity", "")
     assert [curve["points"] for curve in chart["curves"]] == [[(0, 20.1)], [(4, 7.0)]]
+    diverged = replace(view, evaluations=({"step": 0, "loss": None, "perplexity": None, "best": True},))
+    assert not any(curve["points"] for curve in charts.loss_chart(diverged)["curves"])
     assert len({curve["color"] for curve in chart["curves"]}) == 2 and not chart["legend"]

@@ -88,9 +88,9 @@ def test_a_page_whose_server_does_not_answer_says_so_and_goes_on_when_it_does(
 ) -> None:
     page = opened(session_app)
     page.route("**/news?*", lambda route: route.abort())
-    page.wait_for_selector("body.unanswered")
+    page.get_by_role("status").get_by_text("The server does not answer.").wait_for()
     page.unroute("**/news?*")
-    page.wait_for_selector("body:not(.unanswered)")
+    page.wait_for_function("document.querySelector('#unanswered').textContent === ''")
 
 
 def test_a_space_that_is_shut_down_saves_its_run_and_goes_on_with_it_when_it_comes_back(

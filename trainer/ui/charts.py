@@ -34,7 +34,7 @@ def curves(value: list[Chart] | None = None, js_on_load: str = DRAWN) -> gr.HTML
 def loss_chart(view: RunView) -> Chart:
     """The loss on the training text, raw and smoothed, and on the held-out text."""
     raw = [(p["step"], p["loss"]) for p in view.points if p["loss"] is not None]
-    held_out = [(e["step"], e["loss"]) for e in view.evaluations]
+    held_out = [(e["step"], e["loss"]) for e in view.evaluations if e["loss"] is not None]
     lines = [
         _curve(RAW, COLORS[RAW], raw, "faint"),
         _curve(SMOOTHED, COLORS[SMOOTHED], smoothed(raw)),

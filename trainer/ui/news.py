@@ -1,4 +1,4 @@
-"""What changed: one question a second for the whole page, and the answer mostly is: nothing.
+"""What changed: one question a second for all that shows a run, and the answer mostly is: nothing.
 
 It is a plain request, for one to Gradio's events takes thirty times as much of the processor, on which a run may
 work. What a run shows while it goes on comes with the answer, the same bytes for all who watch it. What changes
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import secrets
 import time
 import zlib
 from collections.abc import Callable
@@ -23,14 +24,16 @@ from starlette.routing import Route
 
 from trainer.presets import ASSETS
 from trainer.runs.ownership import OwnRuns, Visitor
-from trainer.ui.events import QUIET
+from trainer.ui.events import CHOSEN, QUIET
 from trainer.ui.visitors import Visitors
 
 FRESH_SECONDS = 0.25  # so long an answer serves all who ask the same
-ANSWERS = 1000  # that are kept at most
+KEPT_SECONDS = 5.0  # what is told anew only where its mark changed
+ID_CHARACTERS = 200
+UNCACHED = {"Cache-Control": "no-store"}
 ASK = "(key, watched) => news.ask(key, watched)"
 HEAD = "".join(f"<script>{(ASSETS / name).read_text(encoding='utf-8')}</script>" for name in ("curves.js", "news.js"))
-Look = Callable[[OwnRuns, str | None], object]
+Of = Callable[[OwnRuns, str | None], object]  # something of a visitor's runs, and of the one that is watched
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +41,8 @@ class _Item:
     """Something that may be new."""
 
     name: str
-    look: Look
-    content: Look | None  # what is told; None where an event fetches it
+    look: Of
+    content: Of | None  # what is told; None where an event fetches it
 
     def told(self, runs: OwnRuns, watched: str | None) -> bytes:
         return json.dumps(self.content(runs, watched) if self.content else None).encode()
@@ -64,16 +67,17 @@ class News:
         self._bells: list[gr.HTML] = []
         self._answers: dict[tuple[Visitor, str | None], _Answer] = {}
         self._looking = asyncio.Lock()
+        self._server = secrets.token_hex(4)  # a page that finds another one here loads itself anew
 
-    def tell(self, name: str, look: Look, content: Look) -> None:
+    def tell(self, name: str, look: Of, content: Of) -> None:
         """Has the page's `news.on(name, …)` called with `content`, ready for JSON, when `look` sees a change."""
         self._items.append(_Item(name, look, content))
 
-    def send(self, look: Look, part: Callable[..., Any], outputs: Any, *more: gr.State) -> None:
+    def send(self, look: Of, part: Callable[..., Any], outputs: Any, *more: gr.State) -> None:
         """Has `part` answer for its `outputs`, from what looks are given and `more`, when this one sees a change."""
         name = f"event-{len(self._items)}"
         bell = gr.HTML(visible="hidden", render=False, js_on_load=f'news.on("{name}", () => trigger("input"))')
-        bell.input(self._visitors.own(part), [self._visitors.key, self.watched, *more], outputs, **QUIET)
+        bell.input(self._visitors.own(part), [self._visitors.key, self.watched, *more], outputs, **CHOSEN)
         self._items.append(_Item(name, look, None))
         self._bells.append(bell)
 
@@ -96,18 +100,19 @@ class News:
         return [mark_of(item.look(runs, watched)) for item in self._items]
 
     async def _respond(self, request: Request) -> Response:
-        runs, watched = self._visitors.asking(request), request.query_params.get("watched") or None
+        runs, watched = self._visitors.asking(request), request.query_params.get("watched", "")[:ID_CHARACTERS] or None
         answer = self._answers.get((runs.visitor, watched))
         if answer is None or time.monotonic() - answer.time > FRESH_SECONDS:
             answer = await self._looked(runs, watched)
+        marks = [self._server, *answer.marks]
         seen = request.query_params.get("seen", "").split(",")
-        if seen == answer.marks:
-            return Response(status_code=204)
-        seen += [""] * len(self._items)
-        told = zip(self._items, seen, answer.marks, answer.contents, strict=False)
+        if seen == marks:
+            return Response(status_code=204, headers=UNCACHED)
+        seen += [""] * len(marks)
+        told = zip(self._items, seen[1:], answer.marks, answer.contents, strict=False)
         news = b",".join(b'"%s":%s' % (item.name.encode(), to) for item, was, now, to in told if was != now)
-        body = b'{"marks":%s,"news":{%s}}' % (json.dumps(answer.marks).encode(), news)
-        return Response(body, media_type="application/json", headers={"Cache-Control": "no-store"})
+        body = b'{"marks":%s,"news":{%s}}' % (json.dumps(marks).encode(), news)
+        return Response(body, media_type="application/json", headers=UNCACHED)
 
     async def _looked(self, runs: OwnRuns, watched: str | None) -> _Answer:
         """A fresh answer, which others who ask the same meanwhile wait for."""
@@ -115,8 +120,8 @@ class News:
         async with self._looking:
             before = self._answers.get(asked)
             if before is None or time.monotonic() - before.time > FRESH_SECONDS:
-                if len(self._answers) >= ANSWERS:
-                    self._answers.clear()
+                oldest = time.monotonic() - KEPT_SECONDS
+                self._answers = {who: answer for who, answer in self._answers.items() if answer.time > oldest}
                 self._answers[asked] = await run_in_threadpool(self._look, runs, watched, before)
             return self._answers[asked]
 
@@ -128,11 +133,6 @@ class News:
             for item, mark, (was, content) in zip(self._items, marks, old, strict=True)
         ]
         return _Answer(now, marks, contents)
-
-
-def hidden_mark() -> gr.Textbox:
-    """A text that nobody sees; its `change` is heard while the tab that it is in is open."""
-    return gr.Textbox(visible="hidden")
 
 
 def mark_of(seen: object) -> str:

@@ -80,7 +80,8 @@ def build_page(
 
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(600, 3600)) as page:
         visitors = Visitors(runs, apart=apart, sign_in=sign_in, owner=owner, most_runs=limits.max_runs)
-        gr.HTML(f"<h1>{TITLE}</h1><p>{TAGLINE}</p>", elem_id="masthead")
+        # What is said below the title by assets/news.js, where the server does not answer
+        gr.HTML(f'<h1>{TITLE}</h1><p>{TAGLINE}</p><p id="unanswered" role="status"></p>', elem_id="masthead")
         if notice:
             gr.Markdown(notice, elem_id="notice")
         with gr.Tabs() as tabs:
@@ -90,10 +91,10 @@ def build_page(
                 fill_form = build_fill_mask_tab(visitors, fills)
             with gr.Tab(RUNS_TAB, id="runs") as runs_tab:
                 RunsTab(visitors).connect(runs_tab, [train_tab, fill_tab], tabs, tune, fill_form)
-        tune.live.news.begin()
         build_api(visitors, fills, limits)
         if slicer:
-            build_slices(visitors, slicer)
+            build_slices(visitors, slicer, tune.live.news)
+        tune.live.news.begin()
 
         def try_model(runs: OwnRuns, watched: str | None) -> list[Any]:
             view = tune.live.shown(runs, watched)

@@ -16,7 +16,7 @@ from trainer.ui.comparison import FEWEST, MOST, Comparison
 from trainer.ui.events import CHOSEN, HIDDEN, QUEUED, QUIET, afterwards, spoken
 from trainer.ui.fill_mask_tab import ASK_IT, tried
 from trainer.ui.fine_tune_tab import FineTuneTab
-from trainer.ui.news import hidden_mark, mark_of
+from trainer.ui.news import mark_of
 from trainer.ui.runs_table import build_runs_table, news
 from trainer.ui.visitors import Visitors
 from trainer.ui.words import NAME_INFO, RUN_ACTIONS, packed, really_delete
@@ -52,7 +52,8 @@ class RunsTab:
         self.drawers = [renaming, deleting, packing]
         self.table = build_runs_table()
         self.comparison = Comparison(visitors)
-        self.timer, self.mark = gr.Timer(POLL_SECONDS, active=False), hidden_mark()
+        self.timer = gr.Timer(POLL_SECONDS, active=False)
+        self.mark = gr.Textbox(visible="hidden")  # another text where a run changed, heard while the tab is open
         for button in (cancel, keep):
             button.click(lambda: [HIDDEN] * 3, None, self.drawers, **QUIET)
 

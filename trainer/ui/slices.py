@@ -8,28 +8,26 @@ import gradio as gr
 
 from trainer.runs.ownership import OwnRuns
 from trainer.runs.zero_gpu import Slicer
-from trainer.ui.events import QUEUED, QUIET, spoken
+from trainer.ui.events import QUEUED, spoken
+from trainer.ui.news import News
 from trainer.ui.visitors import Visitors
 
-LOOK_SECONDS = 1.0
+ASK_SECONDS = 1.0
 # A slice takes a minute, in which nobody else is kept waiting; who is lent a GPU when is decided elsewhere.
 SLICED: dict[str, Any] = QUEUED | {"concurrency_limit": 16, "concurrency_id": "slice"}
 
 
-def build_slices(visitors: Visitors, slicer: Slicer) -> None:
-    """Two timers without looks, and /next_slice for those who have no page: each slice is a request of its own.
+def build_slices(visitors: Visitors, slicer: Slicer, news: News) -> None:
+    """A timer without looks, and /next_slice for those who have no page: each slice is a request of its own.
 
-    The visitor's quota comes with a request, and the proof of it grows old. One timer sees whether a run waits, the
-    other, which is on only then, has it work.
+    The visitor's quota comes with a request, and the proof of it grows old. The timer is on while a run waits.
     """
-    wanted = gr.State(False)
-    asking = gr.Timer(LOOK_SECONDS, active=False)
+    asking = gr.Timer(ASK_SECONDS, active=False)
 
-    def look(runs: OwnRuns, was_wanted: bool) -> Any:
-        is_wanted = slicer.next_of(runs) is not None
-        return gr.skip() if is_wanted == was_wanted else (gr.Timer(active=is_wanted), is_wanted)
+    def is_wanted(runs: OwnRuns, watched: str | None) -> bool:
+        return slicer.next_of(runs) is not None
 
-    gr.Timer(LOOK_SECONDS).tick(visitors.own(look), [visitors.key, wanted], [asking, wanted], **QUIET)
+    news.send(is_wanted, lambda runs, watched: gr.Timer(active=is_wanted(runs, watched)), asking)
     asking.tick(spoken(visitors.own(slicer.slice_of)), visitors.key, None, **SLICED)
 
     def next_slice(key: str = "") -> dict[str, Any]:
