@@ -1,6 +1,6 @@
-// What changed: one question a second for the whole page, whose parts say with `news.on(name, told)` what they do then.
+// What changed: about one question a second for the whole page, whose parts say with `news.on(name, told)` what they do then.
 window.news = (() => {
-  const SECONDS = 1;
+  const SECONDS = 1.2; // and a quarter of one that an answer may be old: what happens is on the page within 1.5
   const PATIENCE = 3; // questions without an answer, before it is said
   const LONGEST = 10_000; // milliseconds that an answer is waited for
   const listeners = {}; // by name
@@ -57,7 +57,7 @@ window.news = (() => {
       listeners[name] = told;
       if (name in latest) told(latest[name]);
     },
-    // At once, and from now on once a second, for who has this key and about the run that is watched.
+    // At once, and from now on again and again, for who has this key and about the run that is watched.
     ask(key, watched) {
       asked = { key: key ?? "", watched: watched ?? "" };
       ask();

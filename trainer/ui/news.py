@@ -1,4 +1,4 @@
-"""What changed: one question a second for all that shows a run, and the answer mostly is: nothing.
+"""What changed: about one question a second for all that shows a run, and the answer mostly is: nothing.
 
 It is a plain request, for one to Gradio's events takes thirty times as much of the processor, on which a run may
 work. What a run shows while it goes on comes with the answer, the same bytes for all who watch it. What changes
