@@ -28,10 +28,11 @@ window.drawCurves = (() => {
   function ticks(low, high, count, least = 0) {
     const rough = (high - low) / count;
     const power = 10 ** Math.floor(Math.log10(rough));
-    const apart = Math.max(least, [1, 2, 5, 10].map((times) => times * power).find((each) => each >= rough));
+    const round = least && power < 10 ? [1, 2, 5, 10] : [1, 2, 2.5, 5, 10];
+    const apart = Math.max(least, round.map((times) => times * power).find((each) => each >= rough));
     const first = Math.ceil(low / apart);
     const values = Array.from({ length: Math.floor(high / apart) - first + 1 }, (_, place) => (first + place) * apart);
-    const digits = Math.min(20, Math.max(0, -Math.floor(Math.log10(apart))));
+    const digits = Math.min(20, Math.max(0, 1 - Math.floor(Math.log10(apart))));
     const large = { notation: notation(high), maximumSignificantDigits: 4 };
     const form = apart < 1e4 ? { maximumFractionDigits: digits } : large;
     return values.map((value) => [value, value.toLocaleString("en", form)]);

@@ -1,6 +1,6 @@
 // What changed: about one question a second for the whole page, whose parts say with `news.on(name, told)` what they do then.
 window.news = (() => {
-  const SECONDS = 1.2; // and a quarter of one that an answer may be old: what happens is on the page within 1.5
+  const SECONDS = 1.2; // between two questions, where no answer says when to ask again
   const PATIENCE = 3; // questions without an answer, before it is said
   const LONGEST = 10_000; // milliseconds that an answer is waited for
   const listeners = {}; // by name
@@ -35,11 +35,13 @@ window.news = (() => {
   async function ask() {
     clearTimeout(timer);
     const mine = ++turn;
+    let seconds = SECONDS;
     try {
       const signal = AbortSignal.timeout(LONGEST);
       const response = await fetch(address(), { headers: { "X-Visitor": asked.key }, signal });
       const answer = response.status === 200 ? await response.json() : null;
       if (mine !== turn) return;
+      seconds = Number(response.headers.get("X-Ask-In")) || SECONDS;
       if (answer) tell(answer);
       unanswered = response.ok ? 0 : unanswered + 1;
     } catch {
@@ -49,7 +51,7 @@ window.news = (() => {
     const note = document.getElementById("unanswered");
     const said = unanswered >= PATIENCE ? "The server does not answer. Trying again…" : "";
     if (note && note.textContent !== said) note.textContent = said;
-    timer = setTimeout(ask, 1000 * SECONDS);
+    timer = setTimeout(ask, 1000 * seconds);
   }
 
   return {

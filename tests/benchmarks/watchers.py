@@ -7,7 +7,6 @@ It draws nothing, and asks with as little work as can be: the browsers of other 
 from __future__ import annotations
 
 import json
-import re
 import socket
 import sys
 import time
@@ -15,8 +14,6 @@ import urllib.request
 import uuid
 from typing import Any
 from urllib.parse import urlsplit
-
-TICK_SECONDS = 1.2
 
 
 class Watcher:
@@ -35,6 +32,7 @@ class Watcher:
             if event == "input" and "news.on" in (scripts.get(target) or "")
         }
         self._marks: list[str] = []
+        self.asks_at = time.monotonic()
 
     def ask(self) -> None:
         """What a page asks again and again, and what it then begins."""
@@ -56,8 +54,9 @@ class Watcher:
         while b"\r\n\r\n" not in received:
             received += self._socket.recv(1 << 16)
         head, _, body = received.partition(b"\r\n\r\n")
-        length = re.search(rb"content-length: (\d+)", head, re.IGNORECASE)
-        while length and len(body) < int(length[1]):
+        headers = dict(line.lower().split(b": ", 1) for line in head.splitlines()[1:])
+        self.asks_at = time.monotonic() + float(headers[b"x-ask-in"])
+        while len(body) < int(headers.get(b"content-length", 0)):
             body += self._socket.recv(1 << 16)
         return body
 
@@ -73,10 +72,9 @@ def main(url: str, count: int) -> None:
     config = json.load(urllib.request.urlopen(f"{url}config", timeout=60))
     watchers = [Watcher(url, config) for _ in range(count)]
     while watchers:
-        for watcher in watchers:  # spread over the time, as browsers that were opened at different moments
-            began = time.monotonic()
-            watcher.ask()
-            time.sleep(max(0.0, TICK_SECONDS / count - (time.monotonic() - began)))
+        watcher = min(watchers, key=lambda watcher: watcher.asks_at)
+        time.sleep(max(0.0, watcher.asks_at - time.monotonic()))
+        watcher.ask()
 
 
 if __name__ == "__main__":

@@ -27,10 +27,10 @@ from trainer.runs.ownership import OwnRuns, Visitor
 from trainer.ui.events import CHOSEN, QUIET
 from trainer.ui.visitors import Visitors
 
+ASK_SECONDS = 1.2  # and what an answer may be old: what happens is on the page within 1.5
 FRESH_SECONDS = 0.25  # so long an answer serves all who ask the same
 KEPT_SECONDS = 5.0  # what is told anew only where its mark changed
 ID_CHARACTERS = 200
-UNCACHED = {"Cache-Control": "no-store"}
 ASK = "(key, watched) => news.ask(key, watched)"
 HEAD = "".join(f"<script>{(ASSETS / name).read_text(encoding='utf-8')}</script>" for name in ("curves.js", "news.js"))
 Of = Callable[[OwnRuns, str | None], object]  # something of a visitor's runs, and of the one that is watched
@@ -107,12 +107,12 @@ class News:
         marks = [self._server, *answer.marks]
         seen = request.query_params.get("seen", "").split(",")
         if seen == marks:
-            return Response(status_code=204, headers=UNCACHED)
+            return Response(status_code=204, headers=_headers())
         seen += [""] * len(marks)
         told = zip(self._items, seen[1:], answer.marks, answer.contents, strict=False)
         news = b",".join(b'"%s":%s' % (item.name.encode(), to) for item, was, now, to in told if was != now)
         body = b'{"marks":%s,"news":{%s}}' % (json.dumps(marks).encode(), news)
-        return Response(body, media_type="application/json", headers=UNCACHED)
+        return Response(body, media_type="application/json", headers=_headers())
 
     async def _looked(self, runs: OwnRuns, watched: str | None) -> _Answer:
         """A fresh answer, which others who ask the same meanwhile wait for."""
@@ -133,6 +133,12 @@ class News:
             for item, mark, (was, content) in zip(self._items, marks, old, strict=True)
         ]
         return _Answer(now, marks, contents)
+
+
+def _headers() -> dict[str, str]:
+    """When to ask again: all pages at the same moments, for a run is kept less by one short break than by many."""
+    left = ASK_SECONDS - time.monotonic() % ASK_SECONDS
+    return {"Cache-Control": "no-store", "X-Ask-In": f"{left if left > FRESH_SECONDS else left + ASK_SECONDS:.3f}"}
 
 
 def mark_of(seen: object) -> str:
