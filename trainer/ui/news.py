@@ -29,8 +29,8 @@ from trainer.ui.visitors import Visitors
 
 ASK_SECONDS = 1.2  # and what an answer may be old: what happens is on the page within 1.5
 FRESH_SECONDS = 0.25  # so long an answer serves all who ask the same
-KEPT_SECONDS = 5.0  # what is told anew only where its mark changed
-ID_CHARACTERS = 200
+KEPT_SECONDS = 5.0  # so long it is kept after that, for what did not change since
+ID_CHARACTERS = 200  # of a run, at most
 ASK = "(key, watched) => news.ask(key, watched)"
 HEAD = "".join(f"<script>{(ASSETS / name).read_text(encoding='utf-8')}</script>" for name in ("curves.js", "news.js"))
 Of = Callable[[OwnRuns, str | None], object]  # something of a visitor's runs, and of the one that is watched
