@@ -11,7 +11,7 @@ window.drawCurves = (() => {
     dots: { "stroke-width": 2 },
   };
   const shown = new WeakMap(); // figure -> its chart
-  const pointed = {}; // by the id of a figure: where the pointer rests on it
+  const pointed = new WeakMap(); // figure -> where the pointer rests on it
   const resized = new ResizeObserver((entries) => entries.forEach(({ target }) => draw(target)));
 
   function node(name, attributes, ...children) {
@@ -98,16 +98,17 @@ window.drawCurves = (() => {
     const upright = { y1: TOP, y2: height - BOTTOM, stroke: ink, "stroke-opacity": 0.4 };
     svg.append(node("line", { class: "rule", visibility: "hidden", ...upright }));
     for (const kind of ["pointermove", "pointerdown"]) {
-      svg.addEventListener(kind, ({ clientX }) => point(figure, (pointed[figure.id] = clientX), x));
+      svg.addEventListener(kind, ({ clientX }) => point(figure, clientX, x));
     }
     svg.addEventListener("pointerleave", ({ pointerType }) => pointerType === "mouse" && leave(figure));
     figure.querySelector("svg")?.remove();
     figure.prepend(svg);
-    if (figure.id in pointed) point(figure, pointed[figure.id], x);
+    if (pointed.has(figure)) point(figure, pointed.get(figure), x);
   }
 
   // The values of all curves at the step under the pointer, each at its nearest point.
   function point(figure, clientX, x) {
+    pointed.set(figure, clientX);
     const far = ([step]) => Math.abs(x(step) - (clientX - figure.getBoundingClientRect().left));
     const nearest = (points) => points.reduce((best, each) => (far(each) < far(best) ? each : best));
     const found = withPoints(shown.get(figure)).map(({ name, color, points }) => ({ name, color, at: nearest(points) }));
@@ -130,7 +131,7 @@ window.drawCurves = (() => {
   }
 
   function leave(figure) {
-    delete pointed[figure.id];
+    pointed.delete(figure);
     figure.querySelector(".tip").hidden = true;
     figure.querySelector(".rule")?.setAttribute("visibility", "hidden");
   }

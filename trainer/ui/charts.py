@@ -7,8 +7,8 @@ from typing import Any
 
 import gradio as gr
 
-from trainer.runs.history import RunView
 from trainer.runs.names import name_of
+from trainer.runs.view import Record, RunView
 
 Chart = dict[str, Any]  # see assets/curves.js
 RAW, SMOOTHED, HELD_OUT, BEFORE = "training", "smoothed", "held out", "before training"
@@ -33,8 +33,7 @@ def curves(value: list[Chart] | None = None, js_on_load: str = DRAWN) -> gr.HTML
 
 def loss_chart(view: RunView) -> Chart:
     """The loss on the training text, raw and smoothed, and on the held-out text."""
-    raw = [(p["step"], p["loss"]) for p in view.points if p["loss"] is not None]
-    held_out = [(e["step"], e["loss"]) for e in view.evaluations if e["loss"] is not None]
+    raw, held_out = _measured(view.points, "loss"), _measured(view.evaluations, "loss")
     lines = [
         _curve(RAW, COLORS[RAW], raw, "faint"),
         _curve(SMOOTHED, COLORS[SMOOTHED], smoothed(raw)),
@@ -45,7 +44,7 @@ def loss_chart(view: RunView) -> Chart:
 
 def perplexity_chart(view: RunView) -> Chart:
     """The held-out perplexity, and its value before training as a level line."""
-    held_out = [(e["step"], e["perplexity"]) for e in view.evaluations if e["perplexity"] is not None]
+    held_out = _measured(view.evaluations, "perplexity")
     level = [] if view.perplexity_before is None else [(step, view.perplexity_before) for step in (0, _end(view))]
     lines = [_curve(BEFORE, COLORS[BEFORE], level, "level"), _curve(HELD_OUT, COLORS[HELD_OUT], held_out, "dots")]
     return _chart("perplexity-chart", "Perplexity", "held out", _end(view), lines)
@@ -54,7 +53,7 @@ def perplexity_chart(view: RunView) -> Chart:
 def held_out_chart(views: Sequence[RunView], y: str, title: str, unit: str) -> Chart:
     """The held-out `y` (loss or perplexity) of several runs, in the order of `RUN_COLORS`; a legend is elsewhere."""
     lines = [
-        _curve(name, colour, [(e["step"], e[y]) for e in view.evaluations if e[y] is not None], "dots")
+        _curve(name, colour, _measured(view.evaluations, y), "dots")
         for name, view, colour in zip(run_names(views), views, RUN_COLORS.values(), strict=False)
     ]
     end = max((line["points"][-1][0] for line in lines if line["points"]), default=0)
@@ -68,6 +67,11 @@ def _chart(id: str, title: str, unit: str, end: int, lines: list[dict[str, Any]]
 def _curve(name: str, color: str, points: Sequence[tuple[int, float]], style: str = "plain") -> dict[str, Any]:
     short = [(step, float(f"{value:.6g}")) for step, value in thinned(points)]
     return {"name": name, "color": color, "style": style, "points": short}
+
+
+def _measured(records: Sequence[Record], y: str) -> list[tuple[int, float]]:
+    """The steps of records and their `y`, where they have one."""
+    return [(record["step"], record[y]) for record in records if record[y] is not None]
 
 
 def _end(view: RunView) -> int:
