@@ -140,26 +140,6 @@ def test_an_empty_file_is_refused(tab: Any, tmp_path: Path) -> None:
     tab.get_by_text("The file 'empty.txt' is empty.").first.wait_for()
 
 
-def test_a_chart_tells_its_values_is_enlarged_and_saved_as_a_picture(tab: Any) -> None:
-    chart = tab.locator("#loss-chart")
-    chart.locator("svg").wait_for()
-    assert chart.locator("svg").get_attribute("aria-label").startswith("Loss: ")
-    assert chart.locator(".tip").is_hidden()
-    chart.locator("svg").hover()
-    assert "step" in chart.locator(".tip").inner_text() and "held out" in chart.locator("svg").inner_html()
-    small = chart.bounding_box()
-    chart.get_by_label("Enlarge").click()
-    tab.wait_for_function("document.querySelector('#loss-chart svg').clientHeight > 500")
-    tab.keyboard.press("Escape")
-    tab.wait_for_function("document.querySelector('#loss-chart svg').clientHeight < 500")
-    assert chart.bounding_box() == small
-    chart.locator("svg").hover()
-    with tab.expect_download() as saved:
-        chart.get_by_label("Save as a picture").click()
-    assert saved.value.suggested_filename == "loss-chart.png"
-    assert Path(saved.value.path()).read_bytes().startswith(b"\x89PNG")
-
-
 @pytest.mark.parametrize("width", [1280, 390])
 def test_nothing_sticks_out_of_the_window(tab: Any, width: int) -> None:
     tab.set_viewport_size({"width": width, "height": 844})
