@@ -37,8 +37,9 @@ from trainer.ui.slices import build_slices
 from trainer.ui.visitors import Visitors
 from trainer.ui.words import FILL_TAB, RUNS_TAB, TAGLINE, TITLE, TRAIN_TAB
 
-# Between two looks into the queue. By itself Gradio looks a thousand times a second, for a fifteenth of a core.
-QUEUE_SECONDS = 0.02
+# Between two looks into the queue, and two for progress to tell of: Gradio's own on Windows. Elsewhere it looks a
+# thousand and a hundred times a second, for a fifteenth of a core, on which a run may work.
+QUEUE_SECONDS, PROGRESS_SECONDS = 0.05, 0.1
 SYSTEM_FONTS = (
     "ui-sans-serif", "system-ui", "-apple-system", "Segoe UI", "Roboto", "Noto Sans",
     # for what those have no characters of: Korean, Japanese, Chinese
@@ -105,7 +106,7 @@ def build_page(
         tried_now.success(None, None, None, js=ASK_IT, **QUIET)
         offer_models(visitors, tune.model)
     page.queue(max_size=64)
-    page._queue.sleep_when_free = QUEUE_SECONDS
+    page._queue.sleep_when_free, page._queue.progress_update_sleep_when_free = QUEUE_SECONDS, PROGRESS_SECONDS
     processing_utils.async_ssrf_protected_download = _fetch_nothing
     return page, [tune.live.news.route]
 
