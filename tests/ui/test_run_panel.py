@@ -87,15 +87,9 @@ def runs(folder: RunFolder) -> Iterator[RunManager]:
     manager.close()
 
 
-@pytest.fixture
-def live(runs: RunManager) -> LiveView:
-    with gr.Blocks():
-        return LiveView(Visitors(runs))
-
-
-def test_a_run_whose_folder_was_removed_leaves_the_page_alive(live: LiveView, runs: RunManager) -> None:
+def test_a_run_whose_folder_was_removed_leaves_the_page_alive(runs: RunManager) -> None:
     own = OwnRuns(runs, Visitor(sees_all=True))
-    assert live.shown(own, "20200101-000000-gone-run") is not None  # the newest instead
+    assert own.shown("20200101-000000-gone-run") is not None  # the newest instead
 
 
 def test_only_what_changed_of_a_run_is_sent(folder: RunFolder, runs: RunManager) -> None:
@@ -106,7 +100,8 @@ def test_only_what_changed_of_a_run_is_sent(folder: RunFolder, runs: RunManager)
     parts = ("panel", "probe", "curves", "picker", "rest")
 
     def marks() -> list[str]:
-        return live.news.marks(visitors.of(""), None)
+        own = visitors.of("")
+        return live.news.marks(own, own.shown(None))
 
     def changed(event: Any) -> set[str]:
         before = marks()

@@ -73,12 +73,12 @@ def test_a_tick_with_a_thousand_finished_runs_opens_no_file_but_those_of_the_run
         live, tab = LiveView(visitors), RunsTab(visitors)
         live.connect(gr.Button(), gr.Button())
     own = visitors.of("")
-    seen = live.news.marks(own, None)
+    seen = live.news.marks(own, own.shown(None))
     listed = tab.refresh(own, [], None)[1]
     assert len(listed) == 1000
     opened = opened_files(thousand_runs)
     time.sleep(1.1)  # what the manager knows is then a second old, and it looks again
-    unchanged = live.news.marks(own, None), tab.refresh(own, [], listed)
+    unchanged = live.news.marks(own, own.shown(None)), tab.refresh(own, [], listed)
     manager.close()
     assert unchanged == (seen, gr.skip())
     assert {Path(file).parent.name for file in opened} <= {next(iter(listed))}
@@ -87,9 +87,10 @@ def test_a_tick_with_a_thousand_finished_runs_opens_no_file_but_those_of_the_run
 def test_the_picker_offers_the_newest_runs_and_the_one_that_is_shown(thousand_runs: Path) -> None:
     manager = RunManager(thousand_runs, os.environ)
     with gr.Blocks():
-        live = LiveView(Visitors(manager))
+        visitors = Visitors(manager)
+        live = LiveView(visitors)
     ids = [view.id for view in manager.views()]
-    offered = live.offered(manager, ids[-1])["choices"]
+    offered = live.offered(visitors.of(""), ids[-1])["choices"]
     manager.close()
     assert [run for _, run in offered] == [*ids[:PICKED_FROM], ids[-1]]
 

@@ -102,6 +102,13 @@ class OwnRuns:
                 return self.view(view.id)
         return None
 
+    def shown(self, asked: str | None) -> RunView | None:
+        """The run to show: the one asked for, else the one that works, else the newest."""
+        if asked:
+            with suppress(RunError):  # its folder may have been removed
+                return self.view(asked)
+        return self.current() or self.latest()
+
     def models(self) -> list[tuple[str, str]]:
         own = {view.id for view in self.views()}
         return [(run_id, label) for run_id, label in self._runs.models() if run_id in own]

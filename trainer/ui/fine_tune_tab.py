@@ -128,11 +128,11 @@ def build_fine_tune_tab(
         return runs.start(asked(runs, *values), backend=place.checked(where, token), token=token)
 
     def end(runs: OwnRuns, watched: str | None) -> None:
-        if view := live.shown(runs, watched):
+        if view := runs.shown(watched):
             runs.stop(view.id)
 
     def go_on(runs: OwnRuns, signed_in: gr.OAuthToken | None, watched: str | None) -> str | None:
-        if view := live.shown(runs, watched):
+        if view := runs.shown(watched):
             runs.resume(view.id, token=signed_in.token if signed_in else "")
         return view.id if view else None
 

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 
 import gradio as gr
 
-from trainer.errors import RunError
 from trainer.runs.ownership import OwnRuns
 from trainer.runs.view import LIVE, RunView
 from trainer.ui import charts, run_panel
 from trainer.ui.events import HIDDEN, QUIET, afterwards
-from trainer.ui.news import News
+from trainer.ui.news import News, Of
 from trainer.ui.visitors import Visitors
 from trainer.ui.words import NO_LOG, START, START_ANOTHER, STATES, amount
 
@@ -31,7 +29,7 @@ class LiveView:
 
     def __init__(self, visitors: Visitors) -> None:
         self.news = News(visitors)
-        self.watched = self.news.watched  # id of the run shown; none means the one that runs, or the newest
+        self.watched = self.news.watched
         self.picker = gr.Dropdown(label="Run", container=False, visible=False, elem_id="run-picker")
         gr.HTML(run_panel.panel(None), elem_id="run-panel", js_on_load=_written("panel"))
         charts.curves(js_on_load='news.on("curves", (charts) => drawCurves(element, charts))')
@@ -46,23 +44,16 @@ class LiveView:
     def connect(self, start: gr.Button, stop: gr.Button) -> None:
         """Tells or sends each part when it changed, and no other; an update of the picker would close its open list."""
 
-        def looked(look: Callable[..., object]) -> Callable[[OwnRuns, str | None], object]:
-            def seen(runs: OwnRuns, watched: str | None) -> object:
-                view = self.shown(runs, watched)
-                return view and (view.id, look(runs, view))
+        def looked(look: Callable[[OwnRuns, RunView], object]) -> Of:
+            return lambda runs, view: view and (view.id, look(runs, view))
 
-            return seen
-
-        def of_run(part: Callable[[OwnRuns, RunView | None], Any]) -> Callable[[OwnRuns, str | None], Any]:
-            return lambda runs, watched: part(runs, self.shown(runs, watched))
-
-        self.news.tell("panel", looked(_version), of_run(lambda runs, view: run_panel.panel(view)))
-        self.news.tell("probe", looked(_probed), of_run(lambda runs, view: run_panel.probe(view)))
-        self.news.tell("curves", looked(_drawn), of_run(_curves))
-        self.news.send(looked(self.choices), of_run(self._pick), self.picker)
+        self.news.tell("panel", looked(_version), lambda runs, view: run_panel.panel(view))
+        self.news.tell("probe", looked(_probed), lambda runs, view: run_panel.probe(view))
+        self.news.tell("curves", looked(_drawn), _curves)
+        self.news.send(looked(self.choices), self._pick, self.picker)
         self.news.send(
             looked(lambda runs, view: (view.state, view.can_resume, view.has_model, len(view.evaluations))),
-            of_run(_rest),
+            _rest,
             [self.resume_button, self.try_button, self.details, self.table, self.settings, start, stop],
         )
 
@@ -82,7 +73,7 @@ class LiveView:
 
     def log(self, runs: OwnRuns, watched: str | None) -> str:
         """The end of the log of the run that is shown."""
-        view = self.shown(runs, watched)
+        view = runs.shown(watched)
         return runs.log(view.id) if view else ""
 
     def choices(self, runs: OwnRuns, shown: RunView | None) -> list[tuple[str, str]]:
@@ -91,16 +82,9 @@ class LiveView:
         offered = views[:PICKED_FROM] + [view for view in views[PICKED_FROM:] if shown and view.id == shown.id]
         return [(f"{view.name} · {STATES[view.state]}", view.id) for view in offered]
 
-    def shown(self, runs: OwnRuns, watched: str | None) -> RunView | None:
-        """The run to show: the one asked for, else the one that runs, else the newest."""
-        if watched:
-            with suppress(RunError):  # its folder may have been removed
-                return runs.view(watched)
-        return runs.current() or runs.latest()
-
     def offered(self, runs: OwnRuns, watched: str | None) -> Any:
         """The picker's list as it stands now, whatever is chosen in it."""
-        return gr.update(choices=self.choices(runs, self.shown(runs, watched)))
+        return gr.update(choices=self.choices(runs, runs.shown(watched)))
 
     def _pick(self, runs: OwnRuns, view: RunView | None) -> Any:
         choices = self.choices(runs, view)

@@ -24,6 +24,7 @@ from starlette.routing import Route
 
 from trainer.presets import ASSETS
 from trainer.runs.ownership import OwnRuns, Visitor
+from trainer.runs.view import RunView
 from trainer.ui.events import CHOSEN, QUIET
 from trainer.ui.visitors import Visitors
 
@@ -33,7 +34,7 @@ KEPT_SECONDS = 5.0  # so long it is kept after that, for what did not change sin
 ID_CHARACTERS = 200  # of a run, at most
 ASK = "(key, watched) => news.ask(key, watched)"
 HEAD = "".join(f"<script>{(ASSETS / name).read_text(encoding='utf-8')}</script>" for name in ("curves.js", "news.js"))
-Of = Callable[[OwnRuns, str | None], object]  # something of a visitor's runs, and of the one that is watched
+Of = Callable[[OwnRuns, RunView | None], object]  # something of a visitor's runs, and of the one that is shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +45,8 @@ class _Item:
     look: Of
     content: Of | None  # what is told; None where an event fetches it
 
-    def told(self, runs: OwnRuns, watched: str | None) -> bytes:
-        return json.dumps(self.content(runs, watched) if self.content else None).encode()
+    def told(self, runs: OwnRuns, view: RunView | None) -> bytes:
+        return json.dumps(self.content(runs, view) if self.content else None).encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,7 @@ class News:
 
     def __init__(self, visitors: Visitors) -> None:
         self._visitors = visitors
-        self.watched = gr.Textbox(visible="hidden", render=False)  # id of the run that looks and contents are about
+        self.watched = gr.Textbox(visible="hidden", render=False)  # id of the run shown; see `OwnRuns.shown`
         self._items: list[_Item] = []
         self._bells: list[gr.HTML] = []
         self._answers: dict[tuple[Visitor, str | None], _Answer] = {}
@@ -75,9 +76,13 @@ class News:
 
     def send(self, look: Of, part: Callable[..., Any], outputs: Any, *more: gr.State) -> None:
         """Has `part` answer for its `outputs`, from what looks are given and `more`, when this one sees a change."""
+
+        def answer(runs: OwnRuns, watched: str | None, *more: Any) -> Any:
+            return part(runs, runs.shown(watched), *more)
+
         name = f"event-{len(self._items)}"
         bell = gr.HTML(visible="hidden", render=False, js_on_load=f'news.on("{name}", () => trigger("input"))')
-        bell.input(self._visitors.own(part), [self._visitors.key, self.watched, *more], outputs, **CHOSEN)
+        bell.input(self._visitors.own(answer), [self._visitors.key, self.watched, *more], outputs, **CHOSEN)
         self._items.append(_Item(name, look, None))
         self._bells.append(bell)
 
@@ -95,9 +100,9 @@ class News:
         """Where the page asks."""
         return Route("/news", self._respond)
 
-    def marks(self, runs: OwnRuns, watched: str | None) -> list[str]:
+    def marks(self, runs: OwnRuns, view: RunView | None) -> list[str]:
         """For each item, in order, a short text that is another one where its look sees something else."""
-        return [mark_of(item.look(runs, watched)) for item in self._items]
+        return [mark_of(item.look(runs, view)) for item in self._items]
 
     async def _respond(self, request: Request) -> Response:
         runs, watched = self._visitors.asking(request), request.query_params.get("watched", "")[:ID_CHARACTERS] or None
@@ -126,10 +131,11 @@ class News:
             return self._answers[asked]
 
     def _look(self, runs: OwnRuns, watched: str | None, before: _Answer | None) -> _Answer:
-        now, marks = time.monotonic(), self.marks(runs, watched)
+        now, view = time.monotonic(), runs.shown(watched)
+        marks = self.marks(runs, view)
         old = zip(before.marks, before.contents, strict=True) if before else [("", b"")] * len(marks)
         contents = [
-            content if was == mark else item.told(runs, watched)
+            content if was == mark else item.told(runs, view)
             for item, mark, (was, content) in zip(self._items, marks, old, strict=True)
         ]
         return _Answer(now, marks, contents)

@@ -98,7 +98,7 @@ def build_page(
         tune.live.news.begin()
 
         def try_model(runs: OwnRuns, watched: str | None) -> list[Any]:
-            view = tune.live.shown(runs, watched)
+            view = runs.shown(watched)
             return [gr.Tabs(selected="fill"), *tried(runs, view.id if view else "bundled")]
 
         watched = [visitors.key, tune.live.watched]

@@ -67,7 +67,7 @@ def build_publish_panel(
         follows: bool,
         signed_in: gr.OAuthToken | None,
     ) -> None:
-        view = live.shown(runs, watched)
+        view = runs.shown(watched)
         if view is None:
             raise HubError("There is no run to publish.", "Press Start first.")
         request = PublishRequest(
@@ -79,18 +79,16 @@ def build_publish_panel(
         given = signed_in.token if signed_in else str(typed or "").strip() or own_token
         publisher.begin(request, given, (lambda: runs.view(view.id).is_over) if follows else None)
 
-    def look(runs: OwnRuns, watched: str | None) -> tuple[Any, ...]:
-        view = live.shown(runs, watched)
+    def look(runs: OwnRuns, view: RunView | None) -> tuple[Any, ...]:
         if view is None:
             return ()
         folder = runs.home / view.id
         return view.id, view.has_model, view.is_over, publisher.progress(folder), read_record(folder)
 
-    def refresh(runs: OwnRuns, watched: str | None, suggested: str | None) -> list[Any]:
-        view = live.shown(runs, watched)
+    def refresh(runs: OwnRuns, view: RunView | None, suggested: str | None) -> list[Any]:
         if view is None:
             return [gr.update(visible=False), *[gr.skip()] * 6, None]
-        *_, progress, record = look(runs, view.id)
+        *_, progress, record = look(runs, view)
         label = "Retry" if record and not record.is_published else "Publish"
         fresh = suggested != view.id
         return [

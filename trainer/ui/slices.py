@@ -7,6 +7,7 @@ from typing import Any
 import gradio as gr
 
 from trainer.runs.ownership import OwnRuns
+from trainer.runs.view import RunView
 from trainer.runs.zero_gpu import Slicer
 from trainer.ui.events import QUEUED, spoken
 from trainer.ui.news import News
@@ -24,10 +25,10 @@ def build_slices(visitors: Visitors, slicer: Slicer, news: News) -> None:
     """
     asking = gr.Timer(ASK_SECONDS, active=False)
 
-    def is_wanted(runs: OwnRuns, watched: str | None) -> bool:
+    def is_wanted(runs: OwnRuns, view: RunView | None) -> bool:
         return slicer.next_of(runs) is not None
 
-    news.send(is_wanted, lambda runs, watched: gr.Timer(active=is_wanted(runs, watched)), asking)
+    news.send(is_wanted, lambda runs, view: gr.Timer(active=is_wanted(runs, view)), asking)
     asking.tick(spoken(visitors.own(slicer.slice_of)), visitors.key, None, **SLICED)
 
     def next_slice(key: str = "") -> dict[str, Any]:
