@@ -43,7 +43,7 @@ class Comparison:
             line = f"  {way:<22} {statistics.median(figures):>12,.4g}{loss}"
             if way != OURS and OURS in self.figures:
                 wanted = f" (target {self.targets[way]:g})" if way in self.targets else ""
-                line += f"   ours {self.ratio(way):.2f}x{wanted}"
+                line += f"   ours {self.ratio(way):.3g}x{wanted}"
             lines.append(line)
         lines += [f"  {note}" for note in self.notes]
         return [*lines, "  VOID: the losses differ by more than noise."] if self.is_void else lines
