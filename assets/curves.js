@@ -3,6 +3,8 @@
 // last step, `legend` whether the curves are named above them.
 window.drawCurves = (() => {
   const HEIGHT = 260;
+  const LINE = 20; // of a saved picture's legend
+  const INK = "currentColor";
   const [LEFT, RIGHT, TOP, BOTTOM] = [54, 26, 50, 40];
   const STYLES = {
     plain: { "stroke-width": 2 },
@@ -21,6 +23,7 @@ window.drawCurves = (() => {
     return made;
   }
 
+  const text = (attributes, ...children) => node("text", { fill: INK, "font-size": 12, ...attributes }, ...children);
   const number = (value) => value.toLocaleString("en", { maximumSignificantDigits: 4, notation: notation(value) });
   const notation = (value) => (Math.abs(value) < 1e5 ? "standard" : Math.abs(value) < 1e15 ? "compact" : "scientific");
 
@@ -61,25 +64,23 @@ window.drawCurves = (() => {
     return `${chart.title}: ${ends.join(", ")}`;
   }
 
+  const key = ({ name, color }) =>
+    [node("tspan", { fill: color, "font-size": 15 }, "● "), node("tspan", {}, `${name}\u2003`)];
+
   function draw(figure) {
     const chart = shown.get(figure);
     const width = figure.clientWidth;
     const height = figure.classList.contains("large") ? figure.clientHeight : HEIGHT;
     if (!width) return; // in a closed tab
     const { x, y, steps, values } = scales(chart, width, height);
-    const [ink, { fontFamily }] = ["currentColor", getComputedStyle(figure)];
-    const text = (attributes, ...children) => node("text", { fill: ink, "font-size": 12, ...attributes }, ...children);
+    const { fontFamily } = getComputedStyle(figure);
     const right = width - RIGHT;
     const svg = node("svg", { width, height, role: "img", "aria-label": said(chart), "font-family": fontFamily });
     svg.append(text({ x: 8, y: 18, "font-size": 14, "font-weight": 600 }, chart.title));
     svg.append(text({ x: right, y: 18, "text-anchor": "end", opacity: 0.65, class: "unit" }, chart.unit));
-    if (chart.legend) {
-      const keys = withPoints(chart).flatMap(({ name, color }) =>
-        [node("tspan", { fill: color, "font-size": 15 }, "● "), node("tspan", {}, `${name}\u2003`)]);
-      svg.append(text({ x: 8, y: 38, "xml:space": "preserve" }, ...keys));
-    }
+    if (chart.legend) svg.append(text({ x: 8, y: 38, "xml:space": "preserve" }, ...withPoints(chart).flatMap(key)));
     for (const [value, called] of values) {
-      svg.append(node("line", { x1: LEFT, x2: right, y1: y(value), y2: y(value), stroke: ink, "stroke-opacity": 0.14 }));
+      svg.append(node("line", { x1: LEFT, x2: right, y1: y(value), y2: y(value), stroke: INK, "stroke-opacity": 0.14 }));
       svg.append(text({ x: LEFT - 8, y: y(value) + 4, "text-anchor": "end", opacity: 0.75 }, called));
     }
     for (const [step, called] of steps) {
@@ -95,7 +96,7 @@ window.drawCurves = (() => {
         svg.append(...points.map(([step, value]) => node("circle", { cx: x(step), cy: y(value), r, fill: color })));
       }
     }
-    const upright = { y1: TOP, y2: height - BOTTOM, stroke: ink, "stroke-opacity": 0.4 };
+    const upright = { y1: TOP, y2: height - BOTTOM, stroke: INK, "stroke-opacity": 0.4 };
     svg.append(node("line", { class: "rule", visibility: "hidden", ...upright }));
     for (const kind of ["pointermove", "pointerdown"]) {
       svg.addEventListener(kind, ({ clientX }) => point(figure, clientX, x));
@@ -120,9 +121,9 @@ window.drawCurves = (() => {
     const tip = figure.querySelector(".tip");
     const rows = found.filter(({ at }) => Math.abs(x(at[0]) - x(step)) < 4).map(({ name, color, at: [, value] }) => {
       const row = document.createElement("div");
-      const key = Object.assign(document.createElement("i"), { textContent: "● " });
-      key.style.color = color;
-      row.append(key, `${name} `, Object.assign(document.createElement("b"), { textContent: number(value) }));
+      const dot = Object.assign(document.createElement("i"), { textContent: "● " });
+      dot.style.color = color;
+      row.append(dot, `${name} `, Object.assign(document.createElement("b"), { textContent: number(value) }));
       return row;
     });
     tip.replaceChildren(`step ${step.toLocaleString("en")}`, ...rows);
@@ -138,9 +139,14 @@ window.drawCurves = (() => {
 
   async function save(figure) {
     const svg = figure.querySelector("svg").cloneNode(true);
-    const [width, height] = [svg.getAttribute("width"), svg.getAttribute("height")];
+    const [width, drawn] = [svg.getAttribute("width"), Number(svg.getAttribute("height"))];
+    const chart = shown.get(figure);
+    const named = chart.legend ? [] : withPoints(chart); // what stands beside the chart on the page comes below it
+    const height = drawn + named.length * LINE;
+    named.forEach((curve, at) => svg.append(text({ x: 8, y: drawn + at * LINE + 12 }, ...key(curve))));
     const { color, backgroundColor } = getComputedStyle(figure);
     svg.setAttribute("color", color);
+    svg.setAttribute("height", height);
     svg.querySelector(".rule").remove();
     const image = new Image();
     image.src = `data:image/svg+xml,${encodeURIComponent(new XMLSerializer().serializeToString(svg))}`;
@@ -173,7 +179,13 @@ window.drawCurves = (() => {
       button("⤓", "Save as a picture", () => save(figure)),
     );
     figure.append(buttons, Object.assign(document.createElement("div"), { className: "tip", hidden: true }));
-    figure.addEventListener("keydown", ({ key }) => key === "Escape" && enlarge(figure, false));
+    figure.addEventListener("keydown", (event) => {
+      if (event.key === "Escape") enlarge(figure, false);
+      if (event.key === "Tab" && figure.classList.contains("large")) { // nothing behind it is reached
+        event.preventDefault();
+        [...buttons.children].find((each) => each !== document.activeElement).focus();
+      }
+    });
     resized.observe(figure);
     return figure;
   }

@@ -40,6 +40,9 @@ def test_a_chart_tells_its_values_is_enlarged_and_saved_as_a_picture(
     small = chart.bounding_box()
     chart.get_by_label("Enlarge").click()
     tab.wait_for_function("document.querySelector('#loss-chart svg').clientHeight > 500")
+    for _ in range(3):
+        tab.keyboard.press("Tab")
+        assert tab.evaluate("document.querySelector('#loss-chart').contains(document.activeElement)")
     tab.keyboard.press("Escape")
     tab.wait_for_function("document.querySelector('#loss-chart svg').clientHeight < 500")
     assert chart.bounding_box() == small

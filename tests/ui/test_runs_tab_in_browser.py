@@ -127,6 +127,12 @@ def test_two_runs_are_compared_curve_by_curve_and_setting_by_setting(tab: Any, e
     for chart in ("#compared-loss", "#compared-perplexity"):
         eventually(lambda chart=chart: tab.locator(f"{chart} path.line").count() == 2)
     assert tab.locator("#legend li").all_inner_texts() == ["keen-seal", "quiet-otter"]
+    chart = tab.locator("#compared-loss")
+    chart.hover()
+    with tab.expect_download() as saved:
+        chart.get_by_label("Save as a picture").click()
+    height = int.from_bytes(Path(saved.value.path()).read_bytes()[20:24], "big")
+    assert height > 2 * chart.locator("svg").bounding_box()["height"]  # the names are below it
     settings = tab.locator("#compared-settings")
     settings.get_by_text("Weight decay").last.wait_for()
     text = settings.inner_text()

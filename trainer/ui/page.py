@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -133,7 +132,7 @@ def launch_settings(
         middleware.insert(0, Middleware(TrustedHostMiddleware, allowed_hosts=LOCAL))
     return {
         "theme": _theme(),
-        "css_paths": [Path(ASSETS / "style.css")],
+        "css_paths": [ASSETS / f"{part}.css" for part in ("page", "run", "fill", "runs")],
         "head": HEAD,
         "footer_links": ["api", "settings"],
         "run_history": False,
