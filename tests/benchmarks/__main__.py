@@ -11,7 +11,7 @@ import json
 import os
 import platform
 import sys
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 
 AREAS = ("train", "blocks", "predict", "page")
 LIBRARIES = ("torch", "transformers", "accelerate", "datasets", "tokenizers", "gradio")
@@ -55,8 +55,15 @@ def _machine() -> dict[str, str | int]:
     return (
         facts
         | {"precision": chosen.precision, "python": platform.python_version()}
-        | {library: version(library) for library in LIBRARIES}
+        | {library: _version(library) for library in LIBRARIES}
     )
+
+
+def _version(library: str) -> str:
+    try:
+        return version(library)
+    except PackageNotFoundError:  # not each area needs all of them
+        return "missing"
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ PROJECT = Path(__file__).resolve().parents[2]
 TUTORIAL, BEST, COMPILED = "tutorial recipe", "best Trainer settings", "best and torch_compile"
 WARM_UP, LOGGING = 5, 5  # steps
 TOKENS = 128  # of a block
+TRAINING = ("Training", "Compiling, then training")  # the phases
 
 
 def comparisons(device: str, repetitions: int, only: str) -> Iterator[Comparison]:
@@ -102,7 +103,7 @@ def _ours(model: Path, text: Path, batch: int, steps: int, on_gpu: bool) -> dict
         told = [json.loads(line) for line in _output(command, launch.environment(os.environ)).splitlines()]
     logged = [event for event in told if event["kind"] == "step_logged"]
     started = next(event for event in told if event["kind"] == "run_started")
-    began = next(event["time"] for event in told if event.get("phase") == "Training")
+    began = next(event["time"] for event in told if event.get("phase") in TRAINING)
     first, last = next(event for event in logged if event["step"] >= WARM_UP), logged[-1]
     weights = [b["step"] - a["step"] for a, b in itertools.pairwise([{"step": 0}, *logged])]
     hidden = ("kind", "time", "versions", "device_name", "resumed_from_step")

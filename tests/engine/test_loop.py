@@ -272,6 +272,7 @@ def test_a_mistake_of_the_user_is_told_and_raised(tiny_config, tmp_path, collect
     [
         (ZeroDivisionError("division by zero"), ZeroDivisionError, "ZeroDivisionError: division by zero"),
         (torch.OutOfMemoryError("CUDA out of memory"), TrainerError, "The memory is full."),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED"), TrainerError, "The memory is full."),
     ],
 )
 def test_what_goes_wrong_inside_is_the_last_event_too(

@@ -10,6 +10,7 @@ import torch
 import transformers
 
 from trainer.engine.model import load_model
+from trainer.engine.projection import MULTIPLE, Projection
 from trainer.errors import PredictionError
 
 KNOWN = ("roberta", "distilbert", "bert", "modernbert")
@@ -53,6 +54,22 @@ def test_the_last_feed_forward_network_runs_where_it_is_asked_alone_and_the_mode
         whole = model.model(input_ids=ids).logits.flatten(0, 1)
     assert rows == [len(positions), ids.numel()]
     torch.testing.assert_close(whole, theirs(tiny_model(kind), ids), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", KNOWN)
+def test_scores_padded_to_suit_a_gpu_change_neither_loss_nor_gradients(kind, tiny_model, batch, monkeypatch):
+    ids, positions = batch
+    model = load_model(str(tiny_model(kind)), precision="bf16").eval()
+    padded, results = Projection.padded, []
+    for wanted in (False, True):
+        monkeypatch.setattr(Projection, "padded", lambda self, pads, wanted=wanted: padded(self, wanted))
+        model.zero_grad()
+        nats = model(ids, positions, ids.flatten()[positions])
+        nats.backward()
+        results.append([nats.detach(), *(p.grad.clone() for p in model.parameters() if p.grad is not None)])
+    assert model.model.get_output_embeddings().out_features % MULTIPLE and len(results[0]) == len(results[1]) > 5
+    for plain, other in zip(*results, strict=True):
+        torch.testing.assert_close(other, plain, rtol=2e-2, atol=2e-3)
 
 
 @pytest.mark.parametrize("kind", ["roberta", "electra"])

@@ -11,6 +11,8 @@ import torch
 from trainer.config import TrainConfig
 from trainer.errors import RANK_LOST, ModelError, TrainerError, TrainingError
 
+# What allocators say that have no class for it: the processor's, and a GPU's outside of torch's own
+MEMORY_FULL = ("DefaultCPUAllocator", "CUDA error: out of memory", "STATUS_ALLOC_FAILED")
 DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -37,8 +39,9 @@ def out_of_memory(config: TrainConfig) -> TrainingError:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether there was no memory left, on a GPU or on the processor, whose allocator has no class for it."""
-    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "DefaultCPUAllocator" in str(error)
+    """Whether there was no memory left, on a GPU or on the processor."""
+    said = isinstance(error, RuntimeError) and any(words in str(error) for words in MEMORY_FULL)
+    return said or isinstance(error, (torch.OutOfMemoryError, MemoryError))
 
 
 def is_full_disk(error: BaseException) -> bool:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import importlib.util
 import os
 import platform
+import shutil
 import sys
+import sysconfig
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -42,8 +44,10 @@ def exact_dtype(device: torch.device) -> torch.dtype:
 
 
 def gains_by_compiling() -> bool:
-    """Whether `torch.compile` may pay: on a GPU, where its Triton is there. A processor hardly gains."""
-    return torch.cuda.is_available() and importlib.util.find_spec("triton") is not None
+    """Whether `torch.compile` may pay: on a GPU, with all that its Triton needs. A processor hardly gains."""
+    compiler = any(map(shutil.which, ("cc", "gcc", "clang")))
+    headers = Path(sysconfig.get_path("include"), "Python.h").exists()
+    return torch.cuda.is_available() and importlib.util.find_spec("triton") is not None and compiler and headers
 
 
 def records_steps() -> bool:

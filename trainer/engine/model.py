@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from trainer.engine.failures import blamed_on_model
 from trainer.engine.last_layer import LastLayer
 from trainer.engine.places import local_path
 from trainer.engine.preflight import check_folder, open_config
+from trainer.engine.projection import Projection
 from trainer.engine.tokenizer import check_tokenizer, save_tokenizer
 from trainer.errors import ModelError, PredictionError
 from trainer.presets import BUNDLED_MODEL, is_hub_id, title_of
@@ -37,6 +38,7 @@ class MaskedLanguageModel(nn.Module):
         architecture = ARCHITECTURES.get(model.config.model_type)
         self.head = architecture.head if architecture else None
         self.last_layer = LastLayer(*architecture.feed_forward(model.base_model)) if architecture else None
+        self.projection = Projection(model.get_output_embeddings()) if architecture else None
 
     def logits(self, input_ids: Tensor, positions: Tensor, attention_mask: Tensor | None = None) -> Tensor:
         """Scores of every token of the vocabulary at some positions; unknown architectures compute all others too.
@@ -73,7 +75,10 @@ class MaskedLanguageModel(nn.Module):
         self, input_ids: Tensor, positions: Tensor, targets: Tensor, attention_mask: Tensor | None = None
     ) -> Tensor:
         """The loss in nats, summed over the masked positions."""
-        logits = self._scores(input_ids, positions, attention_mask).float()
+        # What is compiled is padded by the compiler.
+        pads = self.precision == "bf16" and input_ids.is_cuda and not torch.compiler.is_compiling()
+        with self.projection.padded(pads) if self.projection else nullcontext():
+            logits = self._scores(input_ids, positions, attention_mask).float()
         return nn.functional.cross_entropy(logits, targets, reduction="sum")
 
     @property

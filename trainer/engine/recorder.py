@@ -121,9 +121,7 @@ class Recorder:
             self._is_broken = True
             for optimizer in self._optimizers:
                 optimizer.zero_grad()
-            first = error.__context__ or error  # the end of a recording that broke off fails as well
-            reason = (str(first).strip() or type(first).__name__).splitlines()[0]
-            said = f"The steps can't be recorded for the GPU ({reason}): the run goes on, but slower."
+            said = f"The steps can't be recorded for the GPU ({_reason(error)}): the run goes on, but slower."
             self._emit(Warned(message=said))
 
     @contextmanager
@@ -151,3 +149,9 @@ class Recorder:
         with torch.cuda.stream(self._stream):
             yield
         here.wait_stream(self._stream)
+
+
+def _reason(error: Exception) -> str:
+    """In a line. In a function, as a variable of `error`'s own frame would keep all that it holds on the GPU."""
+    first = error.__context__ or error  # the end of a recording that broke off fails as well
+    return (str(first).strip() or type(first).__name__).splitlines()[0]

@@ -21,7 +21,7 @@ from trainer.engine.masking import DROPOUT, MaskedBatch, hashed
 from trainer.engine.optimizer import optimizers
 from trainer.engine.pace import Pace
 from trainer.engine.preparation import Prepared
-from trainer.engine.recorder import Numbers, Recorder
+from trainer.engine.recorder import Numbers, Recorder, places_for
 from trainer.engine.schedule import learning_rate_at
 from trainer.engine.window import Window
 from trainer.errors import TrainingError
@@ -65,6 +65,8 @@ class Training:
             self.wrapped, *self.optimizers = accelerator.prepare(self.model, *optimizers(self.model, config))
         rank, ranks = accelerator.process_index, accelerator.num_processes
         self.batches = Batches(config, prepared, rank, ranks, together=self.is_sharded)
+        tokens = self.plan.block_size if self.plan.compile and not config.line_by_line else 0  # compiled for one shape
+        self._places = places_for((config.per_device_train_batch_size, tokens), config.mlm_probability)
         self.recorder: Recorder | None = None
         if self.plan.cuda_graph and ranks == 1:
             self.recorder = Recorder(self._update, self.optimizers, config, self.plan, accelerator.device, emit)
@@ -114,6 +116,8 @@ class Training:
         for number, batch in batches:
             if number != batches[0][0]:
                 self._seed(number)
+            if len(batch.positions) < self._places:
+                batch = batch.of_shape(self.config.per_device_train_batch_size, self._places)
             with nullcontext() if number == batches[-1][0] else self.accelerator.no_sync(self.wrapped):
                 nats += self._backward(batch.to(self.accelerator.device), masked)
         clip = sharding.clip_gradients if self.is_sharded else self.accelerator.clip_grad_norm_
