@@ -155,6 +155,7 @@ EVENTS: tuple[type[Event], ...] = (
 )  # fmt: skip
 KINDS = {event.kind: event for event in EVENTS}
 LAST_KINDS = (Finished.kind, Failed.kind)
+TRAINING, COMPILING = "Training", "Compiling, then training"  # the phase in which steps are done
 SAVING = "Saving"  # the phase of a run that ends early, in which it must not be cut off
 STARTED_AT = time.time() - time.monotonic()  # read once: a clock that is set while a run goes on bends no duration
 

@@ -40,8 +40,8 @@ def out_of_memory(config: TrainConfig) -> TrainingError:
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether there was no memory left, on a GPU or on the processor."""
-    said = isinstance(error, RuntimeError) and any(words in str(error) for words in MEMORY_FULL)
-    return said or isinstance(error, (torch.OutOfMemoryError, MemoryError))
+    said = str(error)
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or any(words in said for words in MEMORY_FULL)
 
 
 def is_full_disk(error: BaseException) -> bool:

@@ -24,7 +24,19 @@ from trainer.engine.snapshot import check_snapshot, global_batch_of, restore_sna
 from trainer.engine.training import Training
 from trainer.engine.versions import versions
 from trainer.errors import RunError, TrainerError
-from trainer.events import SAVING, Emit, Event, Failed, Finished, Paused, PhaseChanged, RunStarted, Warned
+from trainer.events import (
+    COMPILING,
+    SAVING,
+    TRAINING,
+    Emit,
+    Event,
+    Failed,
+    Finished,
+    Paused,
+    PhaseChanged,
+    RunStarted,
+    Warned,
+)
 
 PREPARATION_TIME = timedelta(hours=12)  # the other ranks wait while the first one reads and cuts the text
 EARLY = ("stopped", "time_budget")
@@ -156,7 +168,7 @@ def _fit(
         stop, time_over = _any(accelerator, should_stop(), pace.is_over())
         return "stopped" if stop else "time_budget" if time_over else None
 
-    emit(PhaseChanged(phase="Compiling, then training" if plan.compile else "Training"))
+    emit(PhaseChanged(phase=COMPILING if plan.compile else TRAINING))
     while True:
         # Occasional work first, so that step 0 and the last step are treated like all others.
         done = training.step >= plan.steps
