@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+import transformers
 
 import trainer.engine.loop
 from trainer.config import TrainConfig
@@ -63,3 +64,28 @@ def stop_at() -> Callable[..., Callable[[], bool]]:
         return lambda: next(asked) == step
 
     return make
+
+
+@pytest.fixture
+def copied(altered):
+    """A copy of a tiny model's folder, its config.json changed: `copied("bert", num_hidden_layers=3)`."""
+    return lambda kind="roberta", **changes: altered(kind, config=changes)
+
+
+@pytest.fixture
+def tokenized(altered):
+    """A copy of a tiny model's folder, its tokenizer.json changed: `tokenized(normalizer={...})`."""
+    return lambda **changes: altered(tokenizer=changes)
+
+
+@pytest.fixture
+def nothing_is_opened(monkeypatch):
+    """Fails a test that gets as far as opening weights or tokenizer."""
+    for opened in (transformers.AutoModelForMaskedLM, transformers.AutoTokenizer):
+        monkeypatch.setattr(opened, "from_pretrained", lambda *a, **k: pytest.fail("the model was opened"))
+
+
+@pytest.fixture
+def nothing_is_built(nothing_is_opened, monkeypatch):
+    """Fails a test whose configuration gets as far as the library."""
+    monkeypatch.setattr(transformers.AutoConfig, "from_pretrained", lambda *a, **k: pytest.fail("it was opened"))

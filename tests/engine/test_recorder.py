@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from tests.engine.told import of
 from trainer.engine import hardware, recorder, training, trial
 from trainer.engine.loop import fit
 from trainer.engine.masking import MaskedBatch
@@ -54,10 +55,6 @@ def batch():
     ids = torch.randint(5, 200, (4, 16), generator=torch.Generator().manual_seed(3))
     positions = torch.tensor([0, 5, 17, 40, 63])
     return MaskedBatch(ids, positions, ids.flatten()[positions])
-
-
-def of(kind, events):
-    return [event for event in events if isinstance(event, kind)]
 
 
 def curve(events):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
+import os
 import shutil
-import sys
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,23 +13,22 @@ from typing import Any
 import huggingface_hub
 import pytest
 
+from tests.hub.local_hub import LocalHub
+from tests.hub.local_jobs import LocalJobs
+from tests.hub.rental import Rental
 from trainer.config import TrainConfig
 from trainer.events import CheckpointSaved, Evaluated, Finished, Planned, Probed, RunStarted, StepLogged, encode
 from trainer.hub.publish import Publisher
+from trainer.runs import supervisor
+from trainer.runs.folder import RunFolder
 
-LOCAL_HUB = Path(__file__).with_name("local_hub.py")
 PROBE = "The Milky Way is a <mask> galaxy."
 
 
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """A Hub of its own for the test; the client in this process may reach it."""
-    spec = importlib.util.spec_from_file_location("local_hub", LOCAL_HUB)
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, "local_hub", module)  # dataclasses look there
-    spec.loader.exec_module(module)
-    server = module.LocalHub()
+    server = LocalHub()
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", server.url)
     yield server
@@ -42,6 +41,21 @@ def publisher(hub: Any, monkeypatch: pytest.MonkeyPatch) -> Publisher:
     """Tries three times as always, but without the pauses, its own and the client's."""
     monkeypatch.setattr("huggingface_hub.utils._http.time", SimpleNamespace(sleep=lambda seconds: None))
     return Publisher(hub.url, pauses_seconds=(0.0, 0.0))
+
+
+@pytest.fixture
+def rental(hub: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rental]:
+    """Rents machines of the local Hub."""
+    hub.jobs = LocalJobs(hub.url, tmp_path / "jobs")
+    monkeypatch.setattr(supervisor, "POLL_SECONDS", 0.05)
+    rental = Rental(hub, tmp_path / "home")
+    yield rental
+    for manager in rental.managers:
+        manager.close()
+    hub.jobs.close()
+    for path in rental.home.iterdir():
+        if pid := RunFolder(path).pid():
+            os.kill(pid, signal.SIGKILL)
 
 
 @pytest.fixture

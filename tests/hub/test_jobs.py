@@ -2,134 +2,18 @@
 
 from __future__ import annotations
 
-import importlib.util
-import json
 import os
 import signal
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.hub.rental import BACKEND, FINISHED, TOKEN, Rental
 from trainer.config import TrainConfig
-from trainer.runs import supervisor
-from trainer.runs.backends import Backends
-from trainer.runs.folder import RunFolder
-from trainer.runs.manager import RunManager
-from trainer.runs.view import RunView
-
-TOKEN = "hf_write_of_alice"
-BACKEND = "job:t4-small"
-LOCAL_JOBS = Path(__file__).with_name("local_jobs.py")
-
-# In the place of a job's command: tells what a run tells, as far as the file `go` lets it, without the seconds that
-# the libraries take.
-TELLER = """
-import sys, time
-from pathlib import Path
-sys.path.insert(0, {project!r})
-from trainer.events import Finished, Failed, PhaseChanged, RunStarted, StepLogged, encode
-
-def tell(event):
-    print(encode(event), flush=True)
-
-def wait(step):
-    while int(Path({go!r}).read_text()) < step:
-        time.sleep(0.02)
-
-print("Installing", flush=True)
-tell(RunStarted(device="cuda", device_name="NVIDIA T4", processes=1, threads=1, precision="bf16",
-                versions={{}}))
-tell(PhaseChanged(phase="Training"))
-for step in range(1, 6):
-    wait(step)
-    tell(StepLogged(step=step, epoch=step / 5, loss=1.0, learning_rate=1.0, grad_norm=1.0, tokens_per_second=1.0,
-                    elapsed_seconds=float(step)))
-wait(6)
-{ending}
-"""
-
-
-class Rental:
-    """A manager whose runs may rent machines of the local Hub."""
-
-    def __init__(self, hub: Any, home: Path) -> None:
-        self.hub, self.home, self.managers = hub, home, list[RunManager]()
-        self.go = home.parent / "go"
-        self.lets_go_to(9)
-
-    def manager(self, token: str = TOKEN, *, rents: bool = False) -> RunManager:
-        environment = os.environ | {
-            "HF_ENDPOINT": self.hub.url,
-            "HF_HUB_OFFLINE": "0",
-            "HF_HUB_DISABLE_XET": "1",
-            "HF_HOME": str(self.home.parent / "hf-home"),
-            "HF_TOKEN": "hf_that_no_process_may_see",
-        }
-        backends = Backends({"MASK_STUDIO_BACKEND": "process"}, token, rents=rents)
-        given = {"command": backends.command, "secret": backends.secret}
-        self.managers.append(RunManager(self.home, environment, 60.0, **given))
-        return self.managers[-1]
-
-    def tells(self, ending: str = "", go: int = 9) -> None:
-        """From now on jobs tell this story, up to step `go`, and end so."""
-        program = TELLER.format(project=str(Path(__file__).parents[2]), go=str(self.go), ending=ending)
-        self.lets_go_to(go)
-        self.hub.jobs.program = [sys.executable, "-c", program]
-
-    def lets_go_to(self, step: int) -> None:
-        self.go.with_suffix(".new").write_text(str(step))
-        os.replace(self.go.with_suffix(".new"), self.go)
-
-    def folder(self, run_id: str) -> RunFolder:
-        return RunFolder(self.home / run_id)
-
-    def records(self, run_id: str) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.folder(run_id).events.read_text().splitlines()]
-
-    def kinds(self, run_id: str) -> list[str]:
-        return [record["kind"] for record in self.records(run_id)]
-
-    def until(self, true: Callable[[], Any], seconds: float = 180.0) -> Any:
-        give_up = time.monotonic() + seconds
-        while not (value := true()):
-            assert time.monotonic() < give_up, "it did not happen in time"
-            time.sleep(0.05)
-        return value
-
-    def until_over(self, manager: RunManager, run_id: str) -> RunView:
-        return self.until(lambda: view if (view := manager.view(run_id)).is_over else None)  # type: ignore[no-any-return]
-
-    def until_step(self, manager: RunManager, run_id: str, step: int) -> None:
-        def reached() -> bool:
-            view = manager.view(run_id)
-            assert view.state not in ("failed", "stopped"), view.failure
-            return view.step >= step
-
-        self.until(reached)
-
-
-@pytest.fixture
-def rental(hub: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rental]:
-    spec = importlib.util.spec_from_file_location("local_jobs", LOCAL_JOBS)
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, "local_jobs", module)
-    spec.loader.exec_module(module)
-    hub.jobs = module.LocalJobs(hub.url, tmp_path / "jobs")
-    monkeypatch.setattr(supervisor, "POLL_SECONDS", 0.05)
-    rental = Rental(hub, tmp_path / "home")
-    yield rental
-    for manager in rental.managers:
-        manager.close()
-    hub.jobs.close()
-    for path in rental.home.iterdir():
-        if pid := RunFolder(path).pid():
-            os.kill(pid, signal.SIGKILL)
 
 
 @pytest.fixture
@@ -183,9 +67,6 @@ def test_a_stopped_run_saves_itself_comes_home_and_goes_on_from_there_on_the_nex
     assert begun == [None, view.step]
     manager.stop(run_id)
     assert rental.until_over(manager, run_id).state == "stopped"
-
-
-FINISHED = 'tell(Finished(reason="completed", step=5, elapsed_seconds=5.0, model=None))'
 
 
 def test_every_step_is_seen_while_the_job_works_and_its_other_words_stand_in_the_log(rental: Rental) -> None:
@@ -274,110 +155,6 @@ def test_a_job_that_does_not_heed_the_word_to_stop_is_cancelled(rental: Rental, 
     view = rental.until_over(manager, run_id)
     assert view.state == "stopped" and view.step == 5
     assert hub.jobs.jobs[0].stage == "CANCELED"
-
-
-def test_a_job_that_fails_says_its_last_words(rental: Rental) -> None:
-    rental.tells('tell(Failed(what="The loss is not finite.", fix="Lower it."))\nsys.exit(1)')
-    manager = rental.manager()
-    run_id = manager.start(TrainConfig(), backend=BACKEND)
-    assert rental.until_over(manager, run_id).failure == ("The loss is not finite.", "Lower it.")
-    rental.tells('print("Out of memory, and of " + "' + TOKEN + '")\nsys.exit(3)')
-    mute = manager.start(TrainConfig(), backend=BACKEND)
-    view = rental.until_over(manager, mute)
-    assert view.failure and "ended as ERROR: Job failed with exit code: 3" in view.failure[0]
-    assert view.failure[0].endswith("Out of memory, and of ***")
-    manager.resume(mute)  # nothing is left of that job that would be found again
-    rental.tells(FINISHED)
-    rental.until(lambda: manager.view(mute).state == "completed")
-
-
-# In the place of a job's command: the real one, whose training comes to a checkpoint and is killed, without the seconds
-# that the libraries take.
-KILLED = """
-import os, sys
-from pathlib import Path
-from types import SimpleNamespace
-sys.path.insert(0, {project!r})
-from trainer.config import TrainConfig
-from trainer.jobs import rented
-from trainer.runs.folder import RunFolder
-
-train = "import os; os.kill(os.getpid(), 9)"
-rented.backend_of = lambda environment: SimpleNamespace(command=lambda folder: [sys.executable, "-S", "-c", train])
-folder = RunFolder(Path("run").absolute())
-folder.write_config(TrainConfig())
-for file in (folder.model / "config.json", folder.checkpoints / "step-2" / "state.json"):
-    file.parent.mkdir(parents=True)
-    file.write_text("{{}}")
-sys.exit(not rented.work(folder, {repo!r}, os.environ, lambda line: print(line, flush=True)))
-"""
-
-
-def test_what_a_run_came_to_that_fails_late_comes_home_and_stays_for_its_resumption(rental: Rental, hub: Any) -> None:
-    hub.jobs.busy = True
-    manager = rental.manager()
-    run_id = manager.start(TrainConfig(), backend=BACKEND)
-    repo = f"alice/mask-studio-{run_id}"
-    program = KILLED.format(project=str(Path(__file__).parents[2]), repo=repo)
-    hub.jobs.program, hub.jobs.busy = [sys.executable, "-c", program], False
-    view = rental.until_over(manager, run_id)
-    assert view.failure and "SIGKILL" in view.failure[0]
-    assert view.has_model and not rental.folder(run_id).has_job()
-    assert "run/checkpoints/step-2/state.json" in hub.repos[repo].files
-
-
-@pytest.mark.parametrize(
-    ("kind", "status", "words"),
-    [
-        ("begin_job", 402, "no credit for Hugging Face Jobs"),
-        ("begin_job", 403, "may not rent a machine"),
-        ("whoami", 401, "does not take this token"),
-        ("begin_job", 500, "has a problem of its own"),
-    ],
-)
-def test_a_refusal_is_one_sentence_and_a_fix(rental: Rental, hub: Any, kind: str, status: int, words: str) -> None:
-    rental.tells(FINISHED)
-    hub.fail(kind, status=status, message=f"no {TOKEN}")
-    manager = rental.manager()
-    run_id = manager.start(TrainConfig(), backend=BACKEND)
-    view = rental.until_over(manager, run_id)
-    assert view.state == "failed" and view.failure
-    assert words in view.failure[0] and view.failure[1] and TOKEN not in view.failure[0]
-    assert not hub.jobs.jobs and rental.folder(run_id).has_job() is (status >= 500)  # in which case it may have begun
-
-
-def test_without_a_token_none_can_be_rented_and_a_run_that_has_a_job_says_what_is_missing(rental: Rental) -> None:
-    rental.tells(FINISHED, go=1)
-    manager = rental.manager()
-    run_id = manager.start(TrainConfig(), backend=BACKEND)
-    rental.until_step(manager, run_id, 1)
-    manager.shut_down(patience_seconds=60)
-    poor = rental.manager(token="")
-    assert poor.view(run_id).state == "interrupted"
-    poor.resume(run_id)
-    view = rental.until(lambda: view if (view := poor.view(run_id)).state == "failed" else None)
-    assert view.failure and "without a token" in view.failure[0]
-    poor.close()
-    rich = rental.manager()
-    rich.resume(run_id)
-    rental.lets_go_to(9)
-    rental.until(lambda: rich.view(run_id).state == "completed")
-
-
-def test_what_a_job_prints_is_believed_only_where_it_is_an_event(rental: Rental) -> None:
-    lies = [
-        '{"kind": "step_logged", "time": 1, "step": "many"}',
-        '{"kind": "evaluated", "time": 2}',
-        '{"kind": "warned", "time": 3, "message": "\\ud800"}',
-        '{"kind": "finished", "time": "now", "reason": "completed", "step": 1, "elapsed_seconds": 1, "model": null}',
-        '[[[[', '{"kind": "deleted_everything", "time": 4}', '{"kind": "warned", "time": 5, "message": "<b>true</b>"}',
-    ]  # fmt: skip
-    rental.tells("\n".join(f"print({lie!r}, flush=True)" for lie in lies) + f"\n{FINISHED}")
-    manager = rental.manager()
-    run_id = manager.start(TrainConfig(), backend=BACKEND)
-    view = rental.until_over(manager, run_id)
-    assert view.state == "completed" and view.step == 5 and not view.evaluations
-    assert view.warnings == ("<b>true</b>",)
 
 
 def test_a_run_here_and_runs_on_rented_machines_do_not_wait_for_each_other(rental: Rental, hub: Any) -> None:

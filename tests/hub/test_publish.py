@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import threading
 import time
 import traceback
@@ -13,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.hub import local_hub
 from trainer.errors import HubError
 from trainer.hub import publish
 from trainer.hub.publish import Publisher
@@ -190,8 +190,7 @@ def test_no_network_is_said(publisher: Publisher, hub: Any, request_for: Any) ->
 def test_a_damaged_upload_is_noticed_and_sent_again(
     hub: Any, publisher: Publisher, request_for: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    module = sys.modules["local_hub"]
-    honest, told = module.entries, []
+    honest, told = local_hub.entries, []
 
     def forgetful(files: dict[str, bytes]) -> Any:
         for entry in honest(files):
@@ -200,7 +199,7 @@ def test_a_damaged_upload_is_noticed_and_sent_again(
                 entry = entry | {"size": entry["size"] - 1}
             yield entry
 
-    monkeypatch.setattr(module, "entries", forgetful)
+    monkeypatch.setattr(local_hub, "entries", forgetful)
     assert publisher.publish(request_for(), TOKEN).is_published and told
 
 

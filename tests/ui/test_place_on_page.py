@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -11,28 +10,21 @@ from typing import Any
 
 import pytest
 
+from tests.hub.local_hub import LocalHub
+from tests.hub.local_jobs import LocalJobs
 from trainer.errors import ConfigError
 from trainer.jobs.rental import NO_TOKEN, Rental
 from trainer.runs.backends import Backends, LocalDevices
 from trainer.ui.place_field import PlaceField
 
-HUB = Path(__file__).parents[1] / "hub"
+PROJECT = Path(__file__).parents[2]
 TOKEN = "hf_write_of_alice"
-
-
-def load(name: str, monkeypatch: pytest.MonkeyPatch) -> Any:
-    spec = importlib.util.spec_from_file_location(name, HUB / f"{name}.py")
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, name, module)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any]:
-    server = load("local_hub", monkeypatch).LocalHub()
-    server.jobs = load("local_jobs", monkeypatch).LocalJobs(server.url, tmp_path / "jobs")
+    server = LocalHub()
+    server.jobs = LocalJobs(server.url, tmp_path / "jobs")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
     yield server
     server.jobs.close()
@@ -141,9 +133,11 @@ def test_a_visitor_of_a_space_rents_with_their_own_token_once_signed_in(
 ) -> None:
     for needed in ("authlib", "itsdangerous"):
         pytest.importorskip(needed, reason="gradio[oauth] is not installed; tests/requirements.txt has it")
+    from tests.hub.local_provider import LocalProvider
+
     hub.tokens["hf_oauth_of_bob"] = ("bob", "write")
-    hub.jobs.program = [sys.executable, "-c", SAID.format(project=str(HUB.parents[1]))]
-    provider = load("local_provider", monkeypatch).LocalProvider("bob", "hf_oauth_of_bob")
+    hub.jobs.program = [sys.executable, "-c", SAID.format(project=str(PROJECT))]
+    provider = LocalProvider("bob", "hf_oauth_of_bob")
     environment = {"SYSTEM": "spaces", "SPACE_ID": "alice/studio", **provider.environment}
     environment |= {"OAUTH_SCOPES": "openid profile contribute-repos jobs"}
     app = start_app(HF_ENDPOINT=hub.url, HF_HUB_OFFLINE="0", HF_HUB_DISABLE_XET="1", **environment)

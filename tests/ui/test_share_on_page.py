@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import importlib.util
 import shutil
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.hub.local_hub import LocalHub
 from trainer.config import TrainConfig
 from trainer.events import Evaluated, Finished, encode
 from trainer.presets import BUNDLED_MODEL
 
 pytestmark = pytest.mark.slow
 
-LOCAL_HUB = Path(__file__).parents[1] / "hub" / "local_hub.py"
 RUN = "20260101-120000-quiet-otter"
 TOKEN = "hf_write_of_alice"
 LEFT_LYING = "hf_of_whoever_started_the_page"
@@ -26,12 +24,7 @@ LEFT_LYING = "hf_of_whoever_started_the_page"
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """A Hub of its own; pages that are started now know no other."""
-    spec = importlib.util.spec_from_file_location("local_hub", LOCAL_HUB)
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, "local_hub", module)
-    spec.loader.exec_module(module)
-    server = module.LocalHub()
+    server = LocalHub()
     for name, value in (("HF_ENDPOINT", server.url), ("HF_HUB_OFFLINE", "0"), ("HF_HUB_DISABLE_XET", "1")):
         monkeypatch.setenv(name, value)
     yield server

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import sys
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin
 
@@ -23,19 +20,15 @@ for needed in ("authlib", "itsdangerous"):
 
 pytestmark = pytest.mark.slow
 
-PROVIDER = Path(__file__).parents[1] / "hub" / "local_provider.py"
 BOBS, CAROLS = "20260101-120000-quiet-otter", "20260101-120001-brave-fox"
 TOKEN = "hf_oauth_of_bob"
 
 
 @pytest.fixture(scope="module")
 def provider() -> Iterator[Any]:
-    spec = importlib.util.spec_from_file_location("local_provider", PROVIDER)
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["local_provider"] = module
-    spec.loader.exec_module(module)
-    server = module.LocalProvider("bob", TOKEN)
+    from tests.hub.local_provider import LocalProvider  # imports what may be missing
+
+    server = LocalProvider("bob", TOKEN)
     yield server
     server.close()
 
