@@ -37,6 +37,8 @@ def main(arguments: list[str] | None = None) -> int:
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("DISABLE_SAFETENSORS_CONVERSION", "1")  # no conversion service is asked behind our back
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    # How often threads look before they sleep: long enough for each other, too short to keep others from a processor.
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     try:
         # Libraries print what they like; standard output belongs to the answer alone.
         out = sys.stdout
