@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 OURS = "ours"
+MANY = 5  # repetitions
 NOISE = 0.02  # losses further apart than this share of themselves make speeds incomparable
 
 
@@ -24,10 +25,14 @@ class Comparison:
     targets: dict[str, float] = field(default_factory=dict)  # smallest ratio wanted over a way
     notes: list[str] = field(default_factory=list)
 
-    def ratio(self, other: str) -> float:
-        """How many times better ours is: the median over the repetitions, each beside its neighbour."""
+    def ratios(self, other: str) -> list[float]:
+        """How many times better ours is, in each repetition beside its neighbour."""
         pairs = zip(self.figures[OURS], self.figures[other], strict=True)
-        return statistics.median(ours / theirs if self.larger_is_better else theirs / ours for ours, theirs in pairs)
+        return [ours / theirs if self.larger_is_better else theirs / ours for ours, theirs in pairs]
+
+    def ratio(self, other: str) -> float:
+        """The median of the ratios."""
+        return statistics.median(self.ratios(other))
 
     @property
     def is_void(self) -> bool:
@@ -43,10 +48,17 @@ class Comparison:
             line = f"  {way:<22} {statistics.median(figures):>12,.4g}{loss}"
             if way != OURS and OURS in self.figures:
                 wanted = f" (target {self.targets[way]:g})" if way in self.targets else ""
-                line += f"   ours {self.ratio(way):.3g}x{wanted}"
+                line += f"   ours {self.ratio(way):.3g}x{wanted}{self._spread(way)}"
             lines.append(line)
         lines += [f"  {note}" for note in self.notes]
         return [*lines, "  VOID: the losses differ by more than noise."] if self.is_void else lines
+
+    def _spread(self, other: str) -> str:
+        """The mean of many ratios, and its standard error."""
+        ratios = self.ratios(other)
+        if len(ratios) < MANY:
+            return ""
+        return f", mean {statistics.fmean(ratios):.3g} ± {statistics.stdev(ratios) / len(ratios) ** 0.5:.1g}"
 
     def as_json(self) -> dict[str, Any]:
         medians = {way: statistics.median(figures) for way, figures in self.figures.items()}

@@ -3,66 +3,92 @@
 from __future__ import annotations
 
 import itertools
-import json
-import os
 import statistics
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.benchmarks import materials
+from tests.benchmarks import materials, ways
 from tests.benchmarks.comparison import OURS, Comparison, in_turns
 from tests.benchmarks.utilisation import utilisation
 from trainer.events import COMPILING, TRAINING
 from trainer.presets import BUNDLED_MODEL
-from trainer.runs import launch
 
-PROJECT = Path(__file__).resolve().parents[2]
 TUTORIAL, BEST, COMPILED = "tutorial recipe", "best Trainer settings", "best and torch_compile"
 WARM_UP, LOGGING = 5, 5  # steps
 LARGE = 256  # blocks
 TOKENS = 128  # of a block
+EPOCHS = 3
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """A comparison of steps."""
+
+    name: str
+    model: Path
+    text: Path
+    batch: int  # blocks
+    steps: int
+    targets: dict[str, float]
+    on_gpu: bool
 
 
 def comparisons(device: str, repetitions: int, only: str) -> Iterator[Comparison]:
-    """A small batch of both models; on a GPU also compiled ways and a large batch. How much of the device that uses."""
+    """Steps of both models, beside other work, and the whole recipe; on a GPU also compiled, and of a large batch."""
     on_gpu = device == "cuda"
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        text = materials.text_file(folder / "text.txt", 2.0)
+        text, short = (materials.text_file(folder / f"{size}.txt", size) for size in (2.0, 0.2))
         big, small = materials.distilroberta(folder / "distilroberta"), BUNDLED_MODEL
+        first, second = "train DistilRoBERTa's shape, batch 8 x 128", "train the bundled model, batch 8 x 128"
+        large = f"train DistilRoBERTa's shape, batch {LARGE} x 128"
         on_processor = [
-            ("train DistilRoBERTa's shape, batch 8 x 128", big, 8, 25, {TUTORIAL: 3.0}),
-            ("train the bundled model, batch 8 x 128", small, 8, 105, {TUTORIAL: 2.5}),
+            _Plan(first, big, text, 8, 25, {TUTORIAL: 3.0}, on_gpu),
+            _Plan(second, small, text, 8, 105, {TUTORIAL: 2.5}, on_gpu),
         ]
         on_card = [
-            ("train DistilRoBERTa's shape, batch 8 x 128", big, 8, 1005, {TUTORIAL: 6.0, BEST: 2.0, COMPILED: 2.0}),
-            ("train the bundled model, batch 8 x 128", small, 8, 1005, {TUTORIAL: 2.5}),
-            (f"train DistilRoBERTa's shape, batch {LARGE} x 128", big, LARGE, 155, {}),
+            _Plan(first, big, text, 8, 1005, {TUTORIAL: 6.0, BEST: 2.0, COMPILED: 2.0}, on_gpu),
+            _Plan(second, small, text, 8, 1005, {TUTORIAL: 2.5}, on_gpu),
+            _Plan(large, big, text, LARGE, 155, {}, on_gpu),
         ]
         plans = on_card if on_gpu else on_processor
-        for name, model, batch, steps, targets in plans:
-            if only in name:
-                comparison = _comparison(name, model, text, batch, steps, targets, repetitions, on_gpu, folder)
+        for plan in plans:
+            if only in plan.name:
+                comparison = _steps(plan, repetitions)
                 yield comparison
-                if model == big and batch == (LARGE if on_gpu else 8):
-                    yield utilisation(f"work done to {name}", comparison.figures[OURS], model, TOKENS)
+                if plan.name == (large if on_gpu else first):
+                    yield utilisation(f"work done to {plan.name}", comparison.figures[OURS], big, TOKENS)
+        if only in (name := "train the bundled model beside other work, batch 8 x 128") and not on_gpu:
+            with ways.other_work():
+                yield _steps(_Plan(name, small, text, 8, 25, {}, on_gpu), repetitions)
+        model, name = (big, "DistilRoBERTa's shape") if on_gpu else (small, "the bundled model")
+        if only in (name := f"the whole recipe: three epochs of {name}"):
+            yield _recipe(name, model, text if on_gpu else short, {TUTORIAL: 6.0} if on_gpu else {}, repetitions)
 
 
-def _comparison(
-    name: str,
-    model: Path,
-    text: Path,
-    batch: int,
-    steps: int,
-    targets: dict[str, float],
-    repetitions: int,
-    on_gpu: bool,
-    folder: Path,
-) -> Comparison:
+def _recipe(name: str, model: Path, text: Path, targets: dict[str, float], repetitions: int) -> Comparison:
+    """Seconds from the first step to the last word, what is measured and saved in between included."""
+    losses: dict[str, list[float]] = {TUTORIAL: [], OURS: []}
+
+    def tutorial() -> float:
+        told = ways.trainer(model, text, num_train_epochs=EPOCHS)
+        losses[TUTORIAL].append(told["loss"])
+        return float(told["whole_seconds"])
+
+    def ours() -> float:
+        told = ways.fit(model, text, num_train_epochs=EPOCHS, probe_text="")
+        losses[OURS].append(next(event["loss"] for event in reversed(told) if event["kind"] == "evaluated"))
+        return float(told[-1]["time"] - _began(told))
+
+    figures = in_turns({TUTORIAL: tutorial, OURS: ours}, repetitions)
+    held_out = {way: statistics.median(values) for way, values in losses.items()}
+    return Comparison(name, "s", figures, larger_is_better=False, losses=held_out, targets=targets)
+
+
+def _steps(plan: _Plan, repetitions: int) -> Comparison:
     losses: dict[str, list[float]] = {}
     wholes: dict[str, list[float]] = {}
     notes: dict[str, str] = {}
@@ -73,59 +99,41 @@ def _comparison(
         wholes.setdefault(way, []).append(told["whole_seconds"])
         if "choices" in told:
             notes[way] = f"{way}: {told['choices']}"
-        return batch * TOKENS / told["seconds"]
+        return plan.batch * TOKENS / told["seconds"]
 
-    options = {"batch": batch, "steps": steps, "warm_up": WARM_UP, "compile": False}
-    ways: dict[str, Callable[[], float]] = {
-        TUTORIAL: lambda: note(TUTORIAL, _trainer(model, text, options | {"best": False})),
-        BEST: lambda: note(BEST, _trainer(model, text, options | {"best": True})),
-    }
-    if on_gpu:
-        ways[COMPILED] = lambda: note(COMPILED, _trainer(model, text, options | {"best": True, "compile": True}))
-    ways[OURS] = lambda: note(OURS, _ours(model, text, batch, steps, on_gpu))
-    comparison = Comparison(name, "tokens a second", in_turns(ways, repetitions), targets=targets)
+    def trainer(way: str, **chosen: bool) -> Callable[[], float]:
+        options = {"batch": plan.batch, "max_steps": plan.steps, "warm_up": WARM_UP}
+        return lambda: note(way, ways.trainer(plan.model, plan.text, **options, **chosen))
+
+    compared = {TUTORIAL: trainer(TUTORIAL), BEST: trainer(BEST, best=True)}
+    compared |= {COMPILED: trainer(COMPILED, best=True, compile=True)} if plan.on_gpu else {}
+    compared[OURS] = lambda: note(OURS, _ours(plan))
+    comparison = Comparison(plan.name, "tokens a second", in_turns(compared, repetitions), targets=plan.targets)
     comparison.losses = {way: statistics.median(values) for way, values in losses.items()}
     whole = ", ".join(f"{way} {statistics.median(seconds):.1f}" for way, seconds in wholes.items())
-    comparison.notes = [f"{steps} steps, from the first to the last, in seconds: {whole}", *notes.values()]
+    comparison.notes = [f"{plan.steps} steps, from the first to the last, in seconds: {whole}", *notes.values()]
     return comparison
 
 
-def _trainer(model: Path, text: Path, options: dict[str, Any]) -> dict[str, Any]:
-    with tempfile.TemporaryDirectory() as folder:
-        parts = [str(model), str(text), folder, json.dumps(options)]
-        output = _output([sys.executable, "-m", "tests.benchmarks.trainer_run", *parts], dict(os.environ))
-        return json.loads(output.splitlines()[-1])
-
-
-def _ours(model: Path, text: Path, batch: int, steps: int, on_gpu: bool) -> dict[str, Any]:
-    """A run as the page starts it: same command, same environment, same events.
-
-    A processor is made to log every few steps; a GPU logs as often as it does by itself.
-    """
-    with tempfile.TemporaryDirectory() as folder:
-        settings = {"model": model, "dataset": text, "per_device_train_batch_size": batch, "max_steps": steps}
-        settings |= {"eval_steps": steps, "output": Path(folder) / "run"}
-        settings |= {} if on_gpu else {"logging_steps": LOGGING}
-        settings |= {"compile": "on"} if batch == LARGE else {}  # as a longer run is by itself
-        flags = [part for name, value in settings.items() for part in (f"--{name.replace('_', '-')}", str(value))]
-        command = [sys.executable, "-m", "trainer", "fit", "--json", *flags]
-        told = [json.loads(line) for line in _output(command, launch.environment(os.environ)).splitlines()]
+def _ours(plan: _Plan) -> dict[str, Any]:
+    """A processor is made to log every few steps; a GPU logs as often as it does by itself."""
+    settings: dict[str, Any] = {"per_device_train_batch_size": plan.batch, "max_steps": plan.steps}
+    settings |= {} if plan.on_gpu else {"logging_steps": LOGGING}
+    settings |= {"compile": "on"} if plan.batch == LARGE else {}  # as a longer run is by itself
+    told = ways.fit(plan.model, plan.text, eval_steps=plan.steps, **settings)
     logged = [event for event in told if event["kind"] == "step_logged"]
     started = next(event for event in told if event["kind"] == "run_started")
-    began = next(event["time"] for event in told if event.get("phase") in (TRAINING, COMPILING))
     first, last = next(event for event in logged if event["step"] >= WARM_UP), logged[-1]
     weights = [b["step"] - a["step"] for a, b in itertools.pairwise([{"step": 0}, *logged])]
     hidden = ("kind", "time", "versions", "device_name", "resumed_from_step")
     return {
         "seconds": (last["time"] - first["time"]) / (last["step"] - first["step"]),
-        "whole_seconds": last["time"] - began,
+        "whole_seconds": last["time"] - _began(told),
         "loss": statistics.fmean([event["loss"] for event in logged], weights),
         "choices": ", ".join(f"{name} {value}" for name, value in started.items() if name not in hidden),
     }
 
 
-def _output(command: list[str], environment: dict[str, str]) -> str:
-    done = subprocess.run(command, env=environment, cwd=PROJECT, capture_output=True, text=True)
-    if done.returncode:
-        raise RuntimeError(f"{' '.join(command)} ended with {done.returncode}:\n{done.stderr[-2000:]}")
-    return done.stdout
+def _began(told: list[dict[str, Any]]) -> float:
+    """When the first step did."""
+    return float(next(event["time"] for event in told if event.get("phase") in (TRAINING, COMPILING)))
