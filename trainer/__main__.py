@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from trainer.arguments import USER_ERROR, config_of, parser_of, settings_of
 from trainer.config import TrainConfig
+from trainer.environment import SHORT_WAIT
 from trainer.errors import RunError, TrainerError, TrainingError
 from trainer.events import Event, in_words
 from trainer.loading import loading
@@ -27,6 +28,11 @@ if TYPE_CHECKING:
     from trainer.inference.fill_mask import MaskFiller
 
 DONE = 0
+ENVIRONMENT = {
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "DISABLE_SAFETENSORS_CONVERSION": "1",  # no conversion service is asked behind our back
+    "TRANSFORMERS_VERBOSITY": "error",
+} | SHORT_WAIT
 PREVIEW_CPU_SECONDS = 300
 DEFAULT_HOME = Path(__file__).resolve().parent.parent / "runs"
 
@@ -34,11 +40,8 @@ DEFAULT_HOME = Path(__file__).resolve().parent.parent / "runs"
 def main(arguments: list[str] | None = None) -> int:
     """Runs one command; returns the exit code."""
     options = parser_of(COMMANDS).parse_args(arguments)
-    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    os.environ.setdefault("DISABLE_SAFETENSORS_CONVERSION", "1")  # no conversion service is asked behind our back
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    # How often threads look before they sleep: long enough for each other, too short to keep others from a processor.
-    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
     try:
         # Libraries print what they like; standard output belongs to the answer alone.
         out = sys.stdout

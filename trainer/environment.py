@@ -1,4 +1,4 @@
-"""What a child process may see of the environment: everything but secrets."""
+"""What a child process sees of the environment: everything but secrets; and how its threads wait for each other."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ import re
 from collections.abc import Mapping
 
 SECRET = re.compile(r"(TOKEN|SECRET|PASSWORD|PASSWD|API_?KEY|ACCESS_?KEY|CREDENTIALS?)(_|$)", re.IGNORECASE)
+# Threads that wait look so often whether there is work, then sleep: long enough to find it where they have the machine
+# to themselves, too short to keep the page and other work from a processor.
+SHORT_WAIT = {"GOMP_SPINCOUNT": "1000"}
 
 
 def without_secrets(environment: Mapping[str, str]) -> dict[str, str]:

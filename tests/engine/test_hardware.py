@@ -57,11 +57,13 @@ def test_a_gpu_is_chosen_and_old_ones_stay_with_float32(capability, precision, m
 
 
 @pytest.mark.parametrize(
-    ("policy", "shared"),
-    [("PASSIVE", {0: 1, 10**8: 1, 10**9: 2, 10**12: 3}), ("ACTIVE", {0: 1, 10**7: 1, 10**8: 2, 10**12: 3})],
+    ("waits_shortly", "shared"),
+    [(True, {0: 1, 10**8: 1, 10**9: 2, 10**12: 3}), (False, {0: 1, 10**7: 1, 10**8: 2, 10**12: 3})],
 )
-def test_little_work_is_done_by_one_thread_and_much_by_all_there_were(policy, shared, monkeypatch):
-    monkeypatch.setenv("OMP_WAIT_POLICY", policy)
+def test_little_work_is_done_by_one_thread_and_much_by_all_there_were(waits_shortly, shared, monkeypatch):
+    monkeypatch.delenv("GOMP_SPINCOUNT", raising=False)
+    if waits_shortly:
+        monkeypatch.setenv("GOMP_SPINCOUNT", "1000")
     before = torch.get_num_threads()
     torch.set_num_threads(3)
     try:

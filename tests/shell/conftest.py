@@ -9,14 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.shell.answers import Answer, Shell
-from trainer.__main__ import main
-
-ENVIRONMENT = {
-    "HF_HUB_DISABLE_TELEMETRY": "1",
-    "DISABLE_SAFETENSORS_CONVERSION": "1",
-    "TRANSFORMERS_VERBOSITY": "error",
-    "GOMP_SPINCOUNT": "1000",
-}
+from trainer.__main__ import ENVIRONMENT, main
 
 
 @pytest.fixture(autouse=True)

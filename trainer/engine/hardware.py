@@ -15,8 +15,8 @@ from pathlib import Path
 
 import torch
 
-# For less a further thread is not worth waiting for in every layer: some 10 ms where it sleeps until it is woken, as in
-# the page (OMP_WAIT_POLICY), some 1 ms where it spins.
+# For less a further thread is not worth waiting for in every layer: some 10 ms where it soon sleeps until it is woken
+# (see `trainer.environment`), some 1 ms where it spins.
 PRODUCTS_OF_A_SLEEPER, PRODUCTS_OF_A_SPINNER = 1 << 29, 1 << 26
 
 
@@ -58,7 +58,7 @@ def records_steps() -> bool:
 @contextmanager
 def threads_for(products: int) -> Iterator[None]:
     """Within, the processor works with no more threads than so many products of two numbers are worth."""
-    sleeps = os.environ.get("OMP_WAIT_POLICY", "").upper() == "PASSIVE"
+    sleeps = "GOMP_SPINCOUNT" in os.environ
     most = torch.get_num_threads()
     torch.set_num_threads(min(most, 1 + products // (PRODUCTS_OF_A_SLEEPER if sleeps else PRODUCTS_OF_A_SPINNER)))
     try:

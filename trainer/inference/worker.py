@@ -14,7 +14,7 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from typing import Any
 
-from trainer.environment import without_secrets
+from trainer.environment import SHORT_WAIT, without_secrets
 from trainer.errors import PredictionError, TrainerError
 from trainer.inference.sentences import fill_file
 from trainer.inference.turns import Turns
@@ -201,7 +201,7 @@ def _prepare_worker(memory_bytes: int | None) -> None:
     """Ends with the page's process, however that ends; leaves signals to it; has no secrets and bounded memory."""
     kept = without_secrets(os.environ)
     os.environ.clear()
-    os.environ.update({"OMP_WAIT_POLICY": "PASSIVE"} | kept)  # threads that spin while they wait starve the page
+    os.environ.update(SHORT_WAIT | kept)
     parent = multiprocessing.parent_process()
     assert parent is not None
     threading.Thread(target=lambda: (parent.join(), os._exit(0)), daemon=True).start()
