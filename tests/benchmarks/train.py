@@ -80,12 +80,12 @@ def _recipe(name: str, model: Path, text: Path, targets: dict[str, float], repet
 
     def ours() -> float:
         told = ways.fit(model, text, num_train_epochs=EPOCHS, probe_text="")
-        losses[OURS].append(next(event["loss"] for event in reversed(told) if event["kind"] == "evaluated"))
+        losses[OURS].append(_loss(told))
         return float(told[-1]["time"] - _began(told))
 
     figures = in_turns({TUTORIAL: tutorial, OURS: ours}, repetitions)
-    held_out = {way: statistics.median(values) for way, values in losses.items()}
-    return Comparison(name, "s", figures, larger_is_better=False, losses=held_out, targets=targets)
+    medians = {way: statistics.median(values) for way, values in losses.items()}
+    return Comparison(name, "s", figures, larger_is_better=False, losses=medians, targets=targets)
 
 
 def _steps(plan: _Plan, repetitions: int) -> Comparison:
@@ -124,12 +124,11 @@ def _ours(plan: _Plan) -> dict[str, Any]:
     logged = [event for event in told if event["kind"] == "step_logged"]
     started = next(event for event in told if event["kind"] == "run_started")
     first, last = next(event for event in logged if event["step"] >= WARM_UP), logged[-1]
-    weights = [b["step"] - a["step"] for a, b in itertools.pairwise([{"step": 0}, *logged])]
     hidden = ("kind", "time", "versions", "device_name", "resumed_from_step")
     return {
         "seconds": (last["time"] - first["time"]) / (last["step"] - first["step"]),
         "whole_seconds": last["time"] - _began(told),
-        "loss": statistics.fmean([event["loss"] for event in logged], weights),
+        "loss": _loss(told),
         "choices": ", ".join(f"{name} {value}" for name, value in started.items() if name not in hidden),
     }
 
@@ -137,3 +136,10 @@ def _ours(plan: _Plan) -> dict[str, Any]:
 def _began(told: list[dict[str, Any]]) -> float:
     """When the first step did."""
     return float(next(event["time"] for event in told if event.get("phase") in (TRAINING, COMPILING)))
+
+
+def _loss(told: list[dict[str, Any]]) -> float:
+    """Of all steps, in the mean."""
+    logged = [event for event in told if event["kind"] == "step_logged"]
+    weights = [b["step"] - a["step"] for a, b in itertools.pairwise([{"step": 0}, *logged])]
+    return statistics.fmean([event["loss"] for event in logged], weights)
