@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import itemgetter
 from typing import Any
 
 import gradio as gr
@@ -21,6 +22,7 @@ RUN_COLORS = {
 SMOOTHING = 0.85  # weight of the past in the smoothed curve
 DRAWN = 'const draw = () => drawCurves(element, props.value); watch("value", draw); draw()'
 BINS = 150  # a curve keeps the lowest and the highest point of each
+_value = itemgetter(1)  # of a point
 
 
 def curves(value: list[Chart] | None = None, js_on_load: str = DRAWN) -> gr.HTML:
@@ -102,7 +104,7 @@ def thinned(points: Sequence[tuple[int, float]]) -> list[tuple[int, float]]:
     kept = []
     for number in range(BINS):
         part = points[len(points) * number // BINS : len(points) * (number + 1) // BINS]
-        kept += sorted({min(part, key=lambda p: p[1]), max(part, key=lambda p: p[1])})
+        kept += sorted({min(part, key=_value), max(part, key=_value)})
     return kept
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
@@ -17,7 +18,8 @@ from trainer.ui.news import News, Of
 from trainer.ui.visitors import Visitors
 from trainer.ui.words import NO_LOG, START, START_ANOTHER, STATES, amount
 
-CURVES_SECONDS = 2.0  # between two drawings of the curves while a run goes on
+CURVES_SECONDS = 2.0  # between two drawings of the curves while a run goes on, until there were `DRAWINGS`
+DRAWINGS = 300  # a run that grew by less than one in so many shows it by a pixel or two
 LOG_SECONDS = 2.0  # between two looks at the log while it is open
 TO_THE_END = "const log = document.querySelector('#log textarea'); log.scrollTop = log.scrollHeight"
 PICKED_FROM = 20  # the newest runs; the Runs tab has the others
@@ -100,10 +102,16 @@ def _probed(runs: OwnRuns, view: RunView) -> object:
 
 
 def _drawn(runs: OwnRuns, view: RunView) -> object:
-    """What the curves show; of a run that goes on, its newest points every `CURVES_SECONDS`."""
+    """What the curves show; of a run that goes on, its newest points now and then."""
     seconds = view.points[-1]["elapsed_seconds"] or 0.0 if view.points else None
-    newest = len(view.points) if view.is_over or seconds is None else seconds // CURVES_SECONDS
+    newest = len(view.points) if view.is_over or seconds is None else drawings(seconds)
     return newest, len(view.evaluations), view.steps, view.is_over
+
+
+def drawings(seconds: float) -> int:
+    """How often the curves of a run of that length were drawn: at first every `CURVES_SECONDS`, then as it grows."""
+    first = DRAWINGS * CURVES_SECONDS
+    return int(seconds / CURVES_SECONDS if seconds < first else DRAWINGS * (1 + math.log(seconds / first)))
 
 
 def _curves(runs: OwnRuns, view: RunView | None) -> list[charts.Chart]:
