@@ -8,7 +8,7 @@ from trainer.ui.live_view import drawings
 
 
 def test_the_curves_of_a_short_run_are_drawn_every_two_seconds() -> None:
-    assert [drawings(seconds) for seconds in (0, 1.9, 2, 3.9, 4, 599)] == [0, 0, 1, 1, 2, 299]
+    assert [drawings(seconds) for seconds in (0, 1.9, 2, 3.9, 4, 599)] == [1, 1, 2, 2, 3, 300]
 
 
 def test_the_curves_of_a_long_run_are_drawn_whenever_it_grew_by_a_three_hundredth() -> None:

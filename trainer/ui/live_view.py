@@ -111,7 +111,7 @@ def _drawn(runs: OwnRuns, view: RunView) -> object:
 def drawings(seconds: float) -> int:
     """How often the curves of a run of that length were drawn: at first every `CURVES_SECONDS`, then as it grows."""
     first = DRAWINGS * CURVES_SECONDS
-    return int(seconds / CURVES_SECONDS if seconds < first else DRAWINGS * (1 + math.log(seconds / first)))
+    return 1 + int(seconds / CURVES_SECONDS if seconds < first else DRAWINGS * (1 + math.log(seconds / first)))
 
 
 def _curves(runs: OwnRuns, view: RunView | None) -> list[charts.Chart]:
