@@ -61,12 +61,13 @@ def comparisons(device: str, repetitions: int, only: str) -> Iterator[Comparison
                 yield comparison
                 if plan.name == (large if on_gpu else first):
                     yield utilisation(f"work done to {plan.name}", comparison.figures[OURS], big, TOKENS)
-        if only in (name := "train the bundled model beside other work, batch 8 x 128") and not on_gpu:
+        if not on_gpu and only in (name := "train the bundled model beside other work, batch 8 x 128"):
             with ways.other_work():
                 yield _steps(_Plan(name, small, text, 8, 25, {}, on_gpu), repetitions)
-        model, name = (big, "DistilRoBERTa's shape") if on_gpu else (small, "the bundled model")
-        if only in (name := f"the whole recipe: three epochs of {name}"):
-            yield _recipe(name, model, text if on_gpu else short, {TUTORIAL: 6.0} if on_gpu else {}, repetitions)
+        if on_gpu and only in (name := "the whole recipe: three epochs of DistilRoBERTa's shape"):
+            yield _recipe(name, big, text, {TUTORIAL: 6.0}, repetitions)
+        if not on_gpu and only in (name := "the whole recipe: three epochs of the bundled model"):
+            yield _recipe(name, small, short, {}, repetitions)
 
 
 def _recipe(name: str, model: Path, text: Path, targets: dict[str, float], repetitions: int) -> Comparison:
