@@ -201,7 +201,7 @@ def _prepare_worker(memory_bytes: int | None) -> None:
     """Ends with the page's process, however that ends; leaves signals to it; has no secrets and bounded memory."""
     kept = without_secrets(os.environ)
     os.environ.clear()
-    os.environ.update(SHORT_WAIT | kept)
+    os.environ.update({"OMP_WAIT_POLICY": "PASSIVE"} | SHORT_WAIT | kept)  # the former for other systems' threads
     parent = multiprocessing.parent_process()
     assert parent is not None
     threading.Thread(target=lambda: (parent.join(), os._exit(0)), daemon=True).start()
