@@ -11,6 +11,7 @@ from trainer.engine.model import find_model, load_model
 from trainer.errors import ModelError
 from trainer.inference.packing import pack
 from trainer.inference.reader import Reader
+from trainer.inference.short_text import hasten
 
 MEMORY_BYTES = 2 << 30  # of weights
 LARGE = 20_000_000  # weights: smaller models lie in a processor's caches and gain nothing by bf16
@@ -50,6 +51,7 @@ class ModelCache:
                 model.halve()
             size = sum(weights.nbytes for weights in [*model.parameters(), *model.buffers()])
             self._make_room(size)
+            hasten(model)
             size += pack(model, self._memory_bytes - self._held - size)
             self._loaded[name] = Loaded(Reader(model), folder, changed, size)
         self._loaded.move_to_end(name)
