@@ -19,6 +19,7 @@ from tests.hub.rental import Rental
 from trainer.config import TrainConfig
 from trainer.events import CheckpointSaved, Evaluated, Finished, Planned, Probed, RunStarted, StepLogged, encode
 from trainer.hub.publish import Publisher
+from trainer.hub.upload import PublishRequest
 from trainer.runs import supervisor
 from trainer.runs.folder import RunFolder
 
@@ -76,6 +77,16 @@ def trained_run(tiny_model: Callable[[str], Path], tmp_path: Path) -> Callable[.
         return folder
 
     return make
+
+
+@pytest.fixture
+def run(trained_run: Callable[..., Path]) -> Path:
+    return trained_run()
+
+
+@pytest.fixture
+def request_for(run: Path) -> Callable[..., PublishRequest]:
+    return lambda **changes: PublishRequest(**({"folder": run, "repo": "alice/otter"} | changes))
 
 
 def events() -> list[Any]:
