@@ -1,7 +1,8 @@
 """What so many browsers ask of the page while they watch a run: `python -m tests.benchmarks.watchers URL COUNT`.
 
-Until it is ended: as often as a page does, what changed and, where it is not told with the answer, what belongs to it.
-It draws nothing, and asks with as little work as can be: the browsers of other people do both on other machines.
+Until it is ended, and again where it was stopped for a while: as often as a page does, what changed and, where it is
+not told with the answer, what belongs to it. It draws nothing, and asks with as little work as can be: the browsers of
+other people do both on other machines.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import uuid
 from typing import Any
 from urllib.parse import urlsplit
 
+KEPT_SECONDS = 2.0  # a connection that is used no more is closed by the page after 5
 TOGETHER_SECONDS = 0.01  # questions so close to each other are on their way at the same time
 
 
@@ -25,7 +27,8 @@ class Watcher:
     def __init__(self, url: str, config: dict[str, Any]) -> None:
         place = urlsplit(url)
         self._url, self._host = url, place.netloc
-        self._socket = socket.create_connection((place.hostname, place.port), timeout=60)
+        self._place = place.hostname, place.port
+        self._socket = socket.create_connection(self._place, timeout=60)
         self._session = uuid.uuid4().hex
         scripts = {component["id"]: component["props"].get("js_on_load") or "" for component in config["components"]}
         self._events = {  # by what they wait for, as it stands in the answer
@@ -39,6 +42,9 @@ class Watcher:
 
     def ask(self) -> None:
         """What a page asks again and again; by hand, for the libraries' ways take longer than the page to answer."""
+        if time.monotonic() - self.asks_at > KEPT_SECONDS:
+            self._socket.close()
+            self._socket = socket.create_connection(self._place, timeout=60)
         path = f"/news?watched=&seen={','.join(self._marks)}"
         self._socket.sendall(f"GET {path} HTTP/1.1\r\nHost: {self._host}\r\nX-Visitor: \r\n\r\n".encode())
 
