@@ -2,14 +2,16 @@
 
 Everything here is a pure function of (seed, epoch, block, position): no generator has a state that could depend on
 batch size, workers, devices or on having been resumed. The hash is the finalizer of SplitMix64 (Steele, Lea and
-Flood 2014, "Fast splittable pseudorandom number generators"), chained over the keys, and runs on any device.
+Flood 2014, "Fast splittable pseudorandom number generators"), chained over the keys.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 HELD_OUT_EPOCH = -1  # the held-out part keeps the masks of this "epoch" at every evaluation
@@ -22,10 +24,10 @@ CHOICE, ACTION, REPLACEMENT, ORDER, DOCUMENTS, DROPOUT = range(6)
 
 def hashed(seed: int, stream: int, *keys: Tensor | int) -> Tensor:
     """Uniform whole numbers in 0..2^53-1 for every combination of `keys` (which broadcast against each other)."""
-    state = torch.tensor(seed * 8 + stream)
+    state = np.array([seed * 8 + stream], dtype=np.uint64)
     for key in keys:
-        state = _mix(state + key + _signed(0x9E3779B97F4A7C15))
-    return _shift(_mix(state), 11)
+        state = _mixed(state + np.asarray(key).astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15))
+    return torch.from_numpy((_mixed(state) >> 11).astype(np.int64))
 
 
 def uniform(seed: int, stream: int, *keys: Tensor | int) -> Tensor:
@@ -100,36 +102,26 @@ class Masking:
         Shapes: ids (blocks, tokens); blocks (blocks,); word_starts (blocks, tokens), true where a word begins, makes
         whole words be chosen together; attention_mask (blocks, tokens), 0 at padding, which is never chosen.
         """
-        position = torch.arange(ids.shape[1], device=ids.device)
-        block = blocks[:, None]
+        position = torch.arange(ids.shape[1])
         unit = position.expand_as(ids)  # tokens with the same unit are hidden together
         if word_starts is not None:
             unit = torch.where(word_starts, unit, 0).cummax(dim=1).values
-        chosen = uniform(self.seed, CHOICE, epoch, block, unit) < self.probability
-        chosen &= ~torch.isin(ids, torch.tensor(self.special_ids, device=ids.device))
+        chosen = uniform(self.seed, CHOICE, epoch, blocks[:, None], unit) < self.probability
+        chosen &= ~torch.isin(ids, torch.tensor(self.special_ids))
         if attention_mask is not None:
             chosen &= attention_mask.bool()
 
-        action = uniform(self.seed, ACTION, epoch, block, position)
-        replacement = hashed(self.seed, REPLACEMENT, epoch, block, position) % self.vocabulary_size
-        hidden = torch.where(chosen & (action < MASK_SHARE), self.mask_token_id, ids)
-        randomized = chosen & (action >= MASK_SHARE) & (action < MASK_SHARE + RANDOM_SHARE)
-        hidden = torch.where(randomized, replacement, hidden)
-
-        positions = chosen.flatten().nonzero().squeeze(1)
-        return MaskedBatch(hidden, positions, ids.flatten()[positions], attention_mask)
-
-
-def _mix(x: Tensor) -> Tensor:
-    x = (x ^ _shift(x, 30)) * _signed(0xBF58476D1CE4E5B9)
-    x = (x ^ _shift(x, 27)) * _signed(0x94D049BB133111EB)
-    return x ^ _shift(x, 31)
+        rows, columns = chosen.nonzero(as_tuple=True)
+        positions, targets = rows * ids.shape[1] + columns, ids[rows, columns]
+        action = uniform(self.seed, ACTION, epoch, blocks[rows], columns)
+        replacement = hashed(self.seed, REPLACEMENT, epoch, blocks[rows], columns) % self.vocabulary_size
+        shown = torch.where(action < MASK_SHARE + RANDOM_SHARE, replacement, targets)
+        shown = torch.where(action < MASK_SHARE, self.mask_token_id, shown)
+        hidden = ids.index_put((rows, columns), shown)
+        return MaskedBatch(hidden, positions, targets, attention_mask)
 
 
-def _shift(x: Tensor, bits: int) -> Tensor:
-    """Logical shift to the right; torch's own keeps the sign of int64."""
-    return (x >> bits) & ((1 << (64 - bits)) - 1)
-
-
-def _signed(constant: int) -> int:
-    return constant - 2**64 if constant >= 2**63 else constant
+def _mixed(state: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    state = (state ^ (state >> 30)) * np.uint64(0xBF58476D1CE4E5B9)
+    state = (state ^ (state >> 27)) * np.uint64(0x94D049BB133111EB)
+    return state ^ (state >> 31)

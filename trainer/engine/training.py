@@ -108,7 +108,11 @@ class Training:
 
     def _seed(self, number: int) -> None:
         """Dropout is a function of the step and of the micro-batch."""
-        torch.manual_seed(int(hashed(self.config.seed, DROPOUT, self.step, number)))
+        seed = int(hashed(self.config.seed, DROPOUT, self.step, number))
+        # `torch.manual_seed` writes down the stack for each kind of device that isn't there: a third of a host's step.
+        torch.default_generator.manual_seed(seed)
+        if self.accelerator.device.type != "cpu":
+            torch.get_device_module(self.accelerator.device).manual_seed(seed)
 
     def _update(self, batches: Sequence[tuple[int, MaskedBatch]], masked: Tensor) -> Numbers:
         """All that a step does on the device; for its first batch, the dropout is seeded already."""
