@@ -87,7 +87,7 @@ class TrainConfig:
     compile: str = setting(
         "auto",
         "Compile the model with `torch.compile`: by itself on a GPU for 5,000 steps and more. "
-        "Unless off, a GPU's small steps are recorded as a CUDA graph.",
+        "Unless off, a GPU's small steps are recorded as a CUDA graph; then for 50,000 and more.",
         choices=SWITCH,
     )
     fsdp: bool = setting(

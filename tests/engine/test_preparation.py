@@ -7,6 +7,7 @@ import math
 import pytest
 import transformers
 
+from trainer.engine import hardware
 from trainer.engine.loop import ignore
 from trainer.engine.preparation import masking_for, prepare
 from trainer.errors import ConfigError, DataError, ModelError
@@ -22,6 +23,20 @@ def test_more_devices_and_accumulation_mean_fewer_steps(tiny_config, tmp_path):
     assert one.steps == 2 * one.steps_per_epoch and one.steps_per_epoch == math.ceil(one.train_blocks / 8)
     assert plan(global_batch=16).steps_per_epoch == math.ceil(one.train_blocks / 16)
     assert plan(gradient_accumulation_steps=4).steps_per_epoch == math.ceil(one.train_blocks / 32)
+
+
+def test_a_run_is_compiled_by_itself_where_that_takes_less_time_than_it_saves(tiny_config, tmp_path, monkeypatch):
+    def compiles(**changes):
+        return prepare(tiny_config(**changes), ignore, tmp_path).plan.compile
+
+    assert not compiles(max_steps=10**6, compile="auto")  # there is no GPU
+    monkeypatch.setattr(hardware, "gains_by_compiling", lambda: True)
+    assert not compiles(max_steps=4_999, compile="auto") and compiles(max_steps=5_000, compile="auto")
+    assert not compiles(max_steps=5_000, compile="auto", max_seconds=600)
+    assert compiles(max_steps=1, compile="on") and not compiles(max_steps=10**6, compile="off")
+    monkeypatch.setattr(hardware, "records_steps", lambda: True)
+    assert not compiles(max_steps=49_999, compile="auto") and compiles(max_steps=50_000, compile="auto")
+    assert compiles(max_steps=5_000, compile="auto", gradient_accumulation_steps=2)  # such steps are not recorded
 
 
 def test_held_out_documents_share_no_text_with_those_learned_from(tiny_config, sample_text, tmp_path):

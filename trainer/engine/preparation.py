@@ -29,7 +29,8 @@ from trainer.events import Emit, PhaseChanged, Planned, Warned
 from trainer.presets import MULTILINGUAL, title_of
 
 TEXT = ".text"  # folder of what is unpacked and parsed, until it is blocks: no user calls one of theirs so
-COMPILED_STEPS, COMPILED_SECONDS = 5000, 1800.0  # of a run that is worth the minute or two that compiling takes
+# Of a run that is worth the minute or two that compiling takes. Recorded steps take a GPU some milliseconds.
+COMPILED_STEPS, COMPILED_RECORDED_STEPS, COMPILED_SECONDS = 5_000, 50_000, 1800.0
 MANY_UNKNOWN, MOST_UNKNOWN = 0.01, 0.5  # shares of the tokens: a warning, a refusal
 FEW_WORDS = 0.1  # of the tokens begin one: English has 0.7 and more, Korean read byte by byte still 0.11
 TOKENIZER = "tokenizer"  # folder of a tokenizer made for this run
@@ -194,7 +195,9 @@ def _plan(config: TrainConfig, cut: Cut, model: MaskedLanguageModel, global_batc
     alone = global_batch == config.per_device_train_batch_size  # one process, and one batch a step
     small = train.longest * global_batch <= TOKENS and model.head is not None
     plain = not config.line_by_line and not config.fsdp
-    is_long = steps >= COMPILED_STEPS and (config.max_seconds or math.inf) >= COMPILED_SECONDS
+    cuda_graph = config.compile != "off" and alone and small and plain and hardware.records_steps()
+    enough = COMPILED_RECORDED_STEPS if cuda_graph else COMPILED_STEPS
+    is_long = steps >= enough and (config.max_seconds or math.inf) >= COMPILED_SECONDS
     pays = is_long and plain and hardware.gains_by_compiling()
     return Planned(
         text_column=cut.text_column,
@@ -212,6 +215,6 @@ def _plan(config: TrainConfig, cut: Cut, model: MaskedLanguageModel, global_batc
         architecture=type(model.model).__name__,
         masked_positions_only=model.head is not None,
         compile=config.compile == "on" or (config.compile == "auto" and pays),
-        cuda_graph=config.compile != "off" and alone and small and plain and hardware.records_steps(),
+        cuda_graph=cuda_graph,
         line_by_line=config.line_by_line,
     )
