@@ -6,6 +6,7 @@ import math
 import shutil
 import time
 from collections.abc import Callable
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 
@@ -39,7 +40,7 @@ from trainer.events import (
 )
 
 PREPARATION_TIME = timedelta(hours=12)  # the other ranks wait while the first one reads and cuts the text
-EARLY = ("stopped", "time_budget")
+EARLY, PAUSED = ("stopped", "time_budget"), "paused"  # reasons to end before the last step, and for a while
 PATIENT_SECONDS = 3.0  # a stopped run is evaluated once more if that takes no longer
 
 
@@ -155,11 +156,16 @@ def _fit(
     except Stopped:
         return _end("stopped", state.get("step", 0), state.get("elapsed_seconds", 0.0), emit, output_dir)
     shutil.rmtree(output_dir / TEXT, ignore_errors=True)  # it is blocks now
-    training = Training(config, prepared, accelerator, emit, output_dir, began)
-    if checkpoint:
-        restore_snapshot(training, checkpoint, state)
+    with closing(Training(config, prepared, accelerator, emit, output_dir, began)) as training:
+        if checkpoint:
+            restore_snapshot(training, checkpoint, state)
+        reason = _steps(training, should_stop, should_pause)
+    return _end(reason, training.step, training.elapsed_seconds, emit, output_dir)
 
-    plan, pace = prepared.plan, training.pace
+
+def _steps(training: Training, should_stop: Callable[[], bool], should_pause: Callable[[float], bool]) -> str:
+    """Trains, measures and saves until a reason to end, which it returns."""
+    config, plan, pace, accelerator = training.config, training.plan, training.pace, training.accelerator
     eval_steps = config.eval_steps or plan.steps_per_epoch
     begun = training.step
 
@@ -168,7 +174,7 @@ def _fit(
         stop, time_over = _any(accelerator, should_stop(), pace.is_over())
         return "stopped" if stop else "time_budget" if time_over else None
 
-    emit(PhaseChanged(phase=COMPILING if plan.compile else TRAINING))
+    training.emit(PhaseChanged(phase=COMPILING if plan.compile else TRAINING))
     while True:
         # Occasional work first, so that step 0 and the last step are treated like all others.
         done = training.step >= plan.steps
@@ -186,19 +192,16 @@ def _fit(
         if early or evaluation_due or save_due or log_due:
             training.log()
         if pause:
-            emit(PhaseChanged(phase=SAVING))
+            training.emit(PhaseChanged(phase=SAVING))
             save_snapshot(training, paused=True)
-            training.close()
-            paused = Paused(step=training.step, elapsed_seconds=training.elapsed_seconds)
-            emit(paused)
-            return paused
+            return PAUSED
         if evaluation_due and not early:
             reason = training.evaluate(why_leave) or reason  # one that is left is none: who resumes the run begins it
             early = reason in EARLY
         if early:
-            emit(PhaseChanged(phase=SAVING))
+            training.emit(PhaseChanged(phase=SAVING))
             save_snapshot(training)  # before an evaluation out of turn, of which a resumed run must know nothing
-            training.set_model_aside()
+            training.best_model.set_aside(training.checkpoint)
             if training.step != training.evaluated_step:
                 _measure(training, PATIENT_SECONDS if reason == "stopped" else math.inf)
         if not early and not training.is_patient():
@@ -206,11 +209,8 @@ def _fit(
         if save_due and training.step:
             save_snapshot(training)
         if reason:
-            break
+            return reason
         training.train_step()
-
-    training.close()
-    return _end(reason, training.step, training.elapsed_seconds, emit, output_dir)
 
 
 def _measure(training: Training, patience_seconds: float) -> None:
@@ -226,11 +226,13 @@ def _measure(training: Training, patience_seconds: float) -> None:
         training.keep_unmeasured()
 
 
-def _end(reason: str, step: int, elapsed_seconds: float, emit: Emit, output_dir: Path) -> Finished:
+def _end(reason: str, step: int, elapsed_seconds: float, emit: Emit, output_dir: Path) -> Finished | Paused:
     model = "model" if (output_dir / "model").exists() else None
-    finished = Finished(reason=reason, step=step, elapsed_seconds=elapsed_seconds, model=model)
-    emit(finished)
-    return finished
+    end: Finished | Paused = Finished(reason=reason, step=step, elapsed_seconds=elapsed_seconds, model=model)
+    if reason == PAUSED:
+        end = Paused(step=step, elapsed_seconds=elapsed_seconds)
+    emit(end)
+    return end
 
 
 def _any(accelerator: Accelerator, *flags: bool) -> list[bool]:

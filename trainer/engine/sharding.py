@@ -36,8 +36,8 @@ def whole(tensor: Any) -> Any:
 
 
 def whole_weights(model: MaskedLanguageModel) -> dict[str, Tensor]:
-    """The weights of a sharded model by their names, on the CPU; what bears two names is one tensor."""
-    found = [(names, whole(tensor.detach()).cpu()) for names, tensor in _shares(model)]
+    """A copy of a model's weights by their names, on the CPU; what bears two names is one tensor."""
+    found = [(names, whole(tensor.detach()).to("cpu", copy=True)) for names, tensor in _shares(model)]
     return {name: tensor for names, tensor in found for name in names}
 
 
@@ -86,7 +86,8 @@ def _weights(modules: nn.ModuleList) -> int:
 
 def _shares(model: MaskedLanguageModel) -> list[tuple[list[str], Tensor]]:
     """What this process has of each weight and of each buffer that is saved, with its names."""
-    model.reshard()  # what was gathered for a pass stays until the next one asks for it
+    if model.is_sharded:
+        model.reshard()  # what was gathered for a pass stays until the next one asks for it
     names: dict[Tensor, list[str]] = {}
     for name, tensor in model.model.state_dict(keep_vars=True).items():
         names.setdefault(tensor, []).append(name)

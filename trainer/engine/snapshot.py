@@ -45,6 +45,7 @@ def save_snapshot(training: Training, *, paused: bool = False) -> None:
     weights = sharding.whole_weights(training.model) if training.is_sharded else None
     states = [sharding.whole_state(optimizer) for optimizer in training.optimizers]
     if accelerator.is_main_process:
+        training.best_model.wait()  # a resumed run must not find an older one than the state tells of
         _write(training, weights, states, window)
         path = training.checkpoint.relative_to(training.output_dir).as_posix()
         training.emit(CheckpointSaved(step=training.step, path=path, seconds=time.monotonic() - began))

@@ -15,7 +15,8 @@ from torch import Tensor
 from trainer.config import TrainConfig
 from trainer.engine import sharding
 from trainer.engine.batches import Batches
-from trainer.engine.checkpoint import CHECKPOINTS, replace_folder, set_aside
+from trainer.engine.best_model import BestModel
+from trainer.engine.checkpoint import CHECKPOINTS
 from trainer.engine.evaluation import Left, evaluate_model
 from trainer.engine.masking import DROPOUT, MaskedBatch, hashed
 from trainer.engine.optimizer import optimizers
@@ -72,6 +73,7 @@ class Training:
             self.recorder = Recorder(self._update, self.optimizers, config, self.plan, accelerator.device, emit)
         floats = 3 * sum(p.numel() for p in self.model.parameters())  # weights, and AdamW's two moments of each
         self.pace = Pace(began, config.max_seconds, 4 * floats)
+        self.best_model = BestModel(self.model, output_dir / "model", accelerator)
         self.started = time.monotonic()
         self.open_window()
 
@@ -201,7 +203,7 @@ class Training:
             self.pace.evaluation_seconds = max(self.pace.evaluation_seconds, self._mean_seconds_since(began))
             return str(left)
         if not result["masked_tokens"]:  # nothing is held out, or too little for a mask
-            self._save_model()
+            self.best_model.replace()
             return None
         if not math.isfinite(result["loss"]):
             raise TrainingError(
@@ -212,9 +214,9 @@ class Training:
         self.evaluations_since_best = 0 if best else self.evaluations_since_best + 1
         if best:
             self.best_loss = result["loss"]
-            self._save_model()
+            self.best_model.replace()
         self.evaluated_step = self.step
-        self.pace.evaluation_seconds = self._mean_seconds_since(began)
+        self.pace.evaluation_seconds = self._mean_seconds_since(began) + self.best_model.seconds
         self.emit(Evaluated(step=self.step, epoch=self.epoch, best=best, **result))
         self.open_window()
         return None
@@ -224,30 +226,20 @@ class Training:
         seconds = torch.tensor(time.monotonic() - began, device=self.accelerator.device)
         return float(self.accelerator.reduce(seconds, "mean"))
 
-    def set_model_aside(self) -> None:
-        """Keeps the best model with the checkpoint: a resumed run must know nothing of one chosen out of turn."""
-        if self.accelerator.is_main_process:
-            set_aside(self.output_dir / "model", self.checkpoint)
-
     def keep_unmeasured(self) -> None:
         """`model/` as it is now, for a run that ends before its first evaluation and has no time for one."""
-        self._save_model()
+        self.best_model.replace()
         self.emit(Warned(message="The run ended before an evaluation: this model has not been measured."))
 
     def is_patient(self) -> bool:
         patience = self.config.early_stopping_patience
         return patience is None or self.evaluations_since_best < patience
 
-    def _save_model(self) -> None:
-        weights = sharding.whole_weights(self.model) if self.is_sharded else None
-        if self.accelerator.is_main_process:
-            replace_folder(self.output_dir / "model", lambda folder: self.model.save(folder, weights))
-        self.accelerator.wait_for_everyone()
-
     def close(self) -> None:
-        """Gives the device's memory back."""
+        """Waits for what is being written, and gives the device's memory back."""
         self.recorder = None  # which holds this run, as the run holds it
         self.accelerator.free_memory()
+        self.best_model.close()
 
     def open_window(self) -> None:
         """From here on the next point of the curve is added up."""
