@@ -176,6 +176,7 @@ def _steps(training: Training, should_stop: Callable[[], bool], should_pause: Ca
 
     training.emit(PhaseChanged(phase=COMPILING if plan.compile else TRAINING))
     while True:
+        training.best_model.tell()
         # Occasional work first, so that step 0 and the last step are treated like all others.
         done = training.step >= plan.steps
         evaluation_due = (training.step % eval_steps == 0 or done) and training.step != training.evaluated_step

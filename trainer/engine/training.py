@@ -45,7 +45,6 @@ class Training:
     ) -> None:
         self.config = config
         self.accelerator = accelerator
-        self.emit = emit
         self.output_dir = output_dir
         self.prepared, self.plan = prepared, prepared.plan
         self.step = 0
@@ -55,6 +54,8 @@ class Training:
         self.saved_step: int | None = None
 
         self.model = prepared.model.train()  # the module itself; `wrapped` is what ranks share
+        self.best_model = BestModel(self.model, output_dir / "model", accelerator, emit)
+        self.emit = self.best_model.emit
         self.is_sharded = config.fsdp and accelerator.num_processes > 1
         if self.is_sharded:
             sharding.shard(self.model, accelerator)
@@ -70,10 +71,9 @@ class Training:
         self._places = places_for((config.per_device_train_batch_size, tokens), config.mlm_probability)
         self.recorder: Recorder | None = None
         if self.plan.cuda_graph and ranks == 1:
-            self.recorder = Recorder(self._update, self.optimizers, config, self.plan, accelerator.device, emit)
+            self.recorder = Recorder(self._update, self.optimizers, config, self.plan, accelerator.device, self.emit)
         floats = 3 * sum(p.numel() for p in self.model.parameters())  # weights, and AdamW's two moments of each
         self.pace = Pace(began, config.max_seconds, 4 * floats)
-        self.best_model = BestModel(self.model, output_dir / "model", accelerator)
         self.started = time.monotonic()
         self.open_window()
 
