@@ -112,10 +112,11 @@ class MaskedLanguageModel(nn.Module):
         """The distribution over the vocabulary at each mask. Shape: (masks, vocabulary), on the CPU."""
         was_training = self.training
         self.eval()
-        batch = torch.tensor([ids], device=self.model.device)
+        batch = torch.tensor([ids])
         positions = (batch[0] == self.tokenizer.mask_token_id).nonzero().squeeze(1)
         with self.without_gradients():
-            probabilities = self.logits(batch, positions).float().softmax(-1).cpu()
+            scores = self.logits(batch.to(self.model.device), positions.to(self.model.device))
+            probabilities = scores.float().softmax(-1).cpu()
         self.train(was_training)
         return probabilities
 
