@@ -160,6 +160,7 @@ def _fit(
         if checkpoint:
             restore_snapshot(training, checkpoint, state)
         reason = _steps(training, should_stop, should_pause)
+    accelerator.wait_for_everyone()  # for the model that one of them has written
     return _end(reason, training.step, training.elapsed_seconds, emit, output_dir)
 
 
@@ -228,10 +229,9 @@ def _measure(training: Training, patience_seconds: float) -> None:
 
 
 def _end(reason: str, step: int, elapsed_seconds: float, emit: Emit, output_dir: Path) -> Finished | Paused:
+    counted = {"step": step, "elapsed_seconds": elapsed_seconds}
     model = "model" if (output_dir / "model").exists() else None
-    end: Finished | Paused = Finished(reason=reason, step=step, elapsed_seconds=elapsed_seconds, model=model)
-    if reason == PAUSED:
-        end = Paused(step=step, elapsed_seconds=elapsed_seconds)
+    end = Paused(**counted) if reason == PAUSED else Finished(reason=reason, model=model, **counted)
     emit(end)
     return end
 
