@@ -9,6 +9,7 @@ import safetensors.torch
 import torch
 import transformers
 
+from trainer.engine.halves import Halves
 from trainer.engine.model import load_model
 from trainer.engine.projection import MULTIPLE, Projection
 from trainer.errors import PredictionError
@@ -70,6 +71,34 @@ def test_scores_padded_to_suit_a_gpu_change_neither_loss_nor_gradients(kind, tin
     assert model.model.get_output_embeddings().out_features % MULTIPLE and len(results[0]) == len(results[1]) > 5
     for plain, other in zip(*results, strict=True):
         torch.testing.assert_close(other, plain, rtol=2e-2, atol=2e-3)
+
+
+@pytest.mark.parametrize("kind", KNOWN)
+def test_weights_cast_at_once_give_the_same_numbers_to_the_last_bit_and_take_few_operations(kind, tiny_model, batch):
+    ids, positions = batch
+    model = load_model(str(tiny_model(kind)), precision="bf16").eval()
+    own, results, casts = list(model.model.state_dict(keep_vars=True).values()), [], []
+    for model.casts_at_once in (False, True):
+        model.zero_grad()
+        with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as done:
+            nats = model(ids, positions, ids.flatten()[positions])
+            nats.backward()
+        results.append([nats.detach(), *(None if p.grad is None else p.grad.clone() for p in model.parameters())])
+        casts.append(sum(event.count for event in done.key_averages() if event.key == "aten::_to_copy"))
+    for plain, other in zip(*results, strict=True):
+        assert plain is other is None or torch.equal(plain, other)
+    matrices = sum(isinstance(module, torch.nn.Linear) for module in model.modules())
+    assert casts[0] - casts[1] >= 2 * matrices
+    assert all(a is b for a, b in zip(own, model.model.state_dict(keep_vars=True).values(), strict=True))
+
+
+def test_a_layer_that_is_not_used_has_no_gradient_where_weights_are_cast_at_once(tiny_model, batch):
+    ids, positions = batch
+    model = load_model(str(tiny_model("roberta")), precision="bf16")
+    model.model.idle = torch.nn.Linear(4, 4)
+    model.halves, model.casts_at_once = Halves(model.model), True
+    model(ids, positions, ids.flatten()[positions]).backward()
+    assert model.model.idle.weight.grad is None and model.model.lm_head.dense.weight.grad.any()
 
 
 @pytest.mark.parametrize("kind", ["roberta", "electra"])

@@ -14,6 +14,7 @@ from trainer.config import is_unicode, split_at_masks
 from trainer.engine.architectures import ARCHITECTURES
 from trainer.engine.download import download
 from trainer.engine.failures import blamed_on_model
+from trainer.engine.halves import Halves
 from trainer.engine.last_layer import LastLayer
 from trainer.engine.places import local_path
 from trainer.engine.preflight import check_folder, open_config
@@ -31,7 +32,7 @@ class MaskedLanguageModel(nn.Module):
         self.model = model
         self.tokenizer = tokenizer
         self.precision = precision
-        self.is_halved = self.is_sharded = False
+        self.is_halved = self.is_sharded = self.casts_at_once = False
         if precision == "bf16" and not torch.cuda.is_available():
             # Fused attention is slow there: for blocks of 128, explicit products take less than a third of its time.
             model.set_attn_implementation("eager")
@@ -39,6 +40,7 @@ class MaskedLanguageModel(nn.Module):
         self.head = architecture.head if architecture else None
         self.last_layer = LastLayer(*architecture.feed_forward(model.base_model)) if architecture else None
         self.projection = Projection(model.get_output_embeddings()) if architecture else None
+        self.halves = Halves(model)
 
     def logits(self, input_ids: Tensor, positions: Tensor, attention_mask: Tensor | None = None) -> Tensor:
         """Scores of every token of the vocabulary at some positions; unknown architectures compute all others too.
@@ -75,9 +77,10 @@ class MaskedLanguageModel(nn.Module):
         self, input_ids: Tensor, positions: Tensor, targets: Tensor, attention_mask: Tensor | None = None
     ) -> Tensor:
         """The loss in nats, summed over the masked positions."""
-        # What is compiled is padded by the compiler.
-        pads = self.precision == "bf16" and input_ids.is_cuda and not torch.compiler.is_compiling()
-        with self.projection.padded(pads) if self.projection else nullcontext():
+        # What is compiled is padded, and its casts are made, by the compiler.
+        by_hand = self.precision == "bf16" and not torch.compiler.is_compiling()
+        padded = self.projection.padded(by_hand and input_ids.is_cuda) if self.projection else nullcontext()
+        with padded, self.halves.used(by_hand and self.casts_at_once):
             logits = self._scores(input_ids, positions, attention_mask).float()
         return nn.functional.cross_entropy(logits, targets, reduction="sum")
 

@@ -120,6 +120,7 @@ def prepare(
     _check(cut, config, model.tokenizer, emit)
     global_batch = global_batch or config.per_device_train_batch_size * config.gradient_accumulation_steps
     plan = _plan(config, cut, model, global_batch)
+    model.casts_at_once = plan.cuda_graph  # where each kernel counts
     emit(plan)
     masking = masking_for(config, model)
     return Prepared(model, cut.train, cut.held_out, masking, plan, global_batch, lambda: read()[0])
