@@ -9,7 +9,6 @@ import safetensors.torch
 import torch
 import transformers
 
-from trainer.engine.halves import Halves
 from trainer.engine.model import load_model
 from trainer.engine.projection import MULTIPLE, Projection
 from trainer.errors import PredictionError
@@ -96,7 +95,7 @@ def test_a_layer_that_is_not_used_has_no_gradient_where_weights_are_cast_at_once
     ids, positions = batch
     model = load_model(str(tiny_model("roberta")), precision="bf16")
     model.model.idle = torch.nn.Linear(4, 4)
-    model.halves, model.casts_at_once = Halves(model.model), True
+    model.casts_at_once = True
     model(ids, positions, ids.flatten()[positions]).backward()
     assert model.model.idle.weight.grad is None and model.model.lm_head.dense.weight.grad.any()
 

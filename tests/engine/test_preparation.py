@@ -25,7 +25,9 @@ def test_more_devices_and_accumulation_mean_fewer_steps(tiny_config, tmp_path):
     assert plan(gradient_accumulation_steps=4).steps_per_epoch == math.ceil(one.train_blocks / 32)
 
 
-def test_a_run_is_compiled_by_itself_where_that_takes_less_time_than_it_saves(tiny_config, tmp_path, monkeypatch):
+def test_a_long_run_is_compiled_by_itself_and_only_a_longer_one_where_steps_are_recorded(
+    tiny_config, tmp_path, monkeypatch
+):
     def compiles(**changes):
         return prepare(tiny_config(**changes), ignore, tmp_path).plan.compile
 

@@ -33,10 +33,10 @@ class BestModel:
 
         Raises what kept the one before, or this one, from the disk.
         """
+        self.wait()  # before there is one more copy of the weights
         if self._model.is_sharded or self._accelerator.is_main_process:
             weights = sharding.whole_weights(self._model)
             if self._accelerator.is_main_process:
-                self.wait()
                 self._writing = self._writer.submit(self._write, weights)
         if self._accelerator.device.type not in WRITTEN_MEANWHILE:
             self.wait()

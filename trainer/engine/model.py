@@ -14,7 +14,7 @@ from trainer.config import is_unicode, split_at_masks
 from trainer.engine.architectures import ARCHITECTURES
 from trainer.engine.download import download
 from trainer.engine.failures import blamed_on_model
-from trainer.engine.halves import Halves
+from trainer.engine.halves import halves
 from trainer.engine.last_layer import LastLayer
 from trainer.engine.places import local_path
 from trainer.engine.preflight import check_folder, open_config
@@ -40,7 +40,6 @@ class MaskedLanguageModel(nn.Module):
         self.head = architecture.head if architecture else None
         self.last_layer = LastLayer(*architecture.feed_forward(model.base_model)) if architecture else None
         self.projection = Projection(model.get_output_embeddings()) if architecture else None
-        self.halves = Halves(model)
 
     def logits(self, input_ids: Tensor, positions: Tensor, attention_mask: Tensor | None = None) -> Tensor:
         """Scores of every token of the vocabulary at some positions; unknown architectures compute all others too.
@@ -80,7 +79,7 @@ class MaskedLanguageModel(nn.Module):
         # What is compiled is padded, and its casts are made, by the compiler.
         by_hand = self.precision == "bf16" and not torch.compiler.is_compiling()
         padded = self.projection.padded(by_hand and input_ids.is_cuda) if self.projection else nullcontext()
-        with padded, self.halves.used(by_hand and self.casts_at_once):
+        with padded, halves(self.model) if by_hand and self.casts_at_once else nullcontext():
             logits = self._scores(input_ids, positions, attention_mask).float()
         return nn.functional.cross_entropy(logits, targets, reduction="sum")
 
@@ -129,7 +128,7 @@ class MaskedLanguageModel(nn.Module):
         return [(self.tokenizer.decode([t]), s) for t, s in zip(tokens.tolist(), scores.tolist(), strict=True)]
 
     def save(self, folder: Path, weights: dict[str, Tensor] | None = None) -> None:
-        """A plain transformers folder: safetensors in one file, config, tokenizer; with `weights` that are not here."""
+        """A plain transformers folder: safetensors in one file, config, tokenizer; `weights` instead of its own."""
         transformers.utils.logging.disable_progress_bar()
         self.model.save_pretrained(folder, state_dict=weights, max_shard_size="100GB")
         save_tokenizer(self.tokenizer, folder)

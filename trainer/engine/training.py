@@ -111,7 +111,7 @@ class Training:
     def _seed(self, number: int) -> None:
         """Dropout is a function of the step and of the micro-batch."""
         seed = int(hashed(self.config.seed, DROPOUT, self.step, number))
-        # `torch.manual_seed` writes down the stack for each kind of device that isn't there: a third of a host's step.
+        # `torch.manual_seed` writes down the stack for each kind of device that isn't there, for 0.15 ms.
         torch.default_generator.manual_seed(seed)
         if self.accelerator.device.type != "cpu":
             torch.get_device_module(self.accelerator.device).manual_seed(seed)
@@ -202,6 +202,7 @@ class Training:
         except Left as left:
             self.pace.evaluation_seconds = max(self.pace.evaluation_seconds, self._mean_seconds_since(began))
             return str(left)
+        seconds = self._mean_seconds_since(began)
         if not result["masked_tokens"]:  # nothing is held out, or too little for a mask
             self.best_model.replace()
             return None
@@ -216,7 +217,7 @@ class Training:
             self.best_loss = result["loss"]
             self.best_model.replace()
         self.evaluated_step = self.step
-        self.pace.evaluation_seconds = self._mean_seconds_since(began) + self.best_model.seconds
+        self.pace.evaluation_seconds = seconds + self.best_model.seconds
         self.emit(Evaluated(step=self.step, epoch=self.epoch, best=best, **result))
         self.open_window()
         return None
